@@ -1,0 +1,7 @@
+"""MONAI dictionary transforms that MONAI lacks: checked reading, label conventions, writing in the native grid."""
+
+from medseg.transforms.load import LoadCased
+from medseg.transforms.regions import LabelsToRegionsd, RegionsToLabelsd
+from medseg.transforms.save import SaveCased
+
+__all__ = ["LabelsToRegionsd", "LoadCased", "RegionsToLabelsd", "SaveCased"]

@@ -1,0 +1,140 @@
+"""Reading one case, with every check that keeps a wrong scan out of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.transform import Transform
+
+from medseg.errors import DataError
+from medseg.volumes import Volume, read_volume, volume_stem
+
+# Affines of one case differ by rounding in the header at most: a thousandth of a millimetre per voxel step.
+AFFINE_TOLERANCE_MM = 1e-3
+
+
+class LoadCased(Transform):
+    """Reads a case's image files, and its label where there is one, into `MetaTensor`s.
+
+    The item holds `image`: one path per channel, or one 3-D or 4-D file; optionally `channels`, the indices to take
+    from a 4-D file; optionally `label`. The result holds `image` of shape `(C, X, Y, Z)` in float32 and `label` of
+    shape `(1, X, Y, Z)` in uint8, both with the RAS affine in mm, and `case_id`.
+
+    Args:
+        num_channels: Channels that the network expects; None accepts any number.
+        label_key: Key of the label, or None to leave labels unread.
+        require_label: Whether an item without a label is an error.
+    """
+
+    def __init__(
+        self, *, num_channels: int | None = None, label_key: str | None = "label", require_label: bool = False
+    ) -> None:
+        self.num_channels = num_channels
+        self.label_key = label_key
+        self.require_label = require_label
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Reads one item.
+
+        Raises:
+            DataError: When a file cannot be read, shapes, affines or channel counts disagree, a voxel is not finite,
+                an image is constant, or a label is not integral.
+        """
+        item = dict(data)
+        files = _paths(item["image"])
+        case_id = str(item.get("case_id") or volume_stem(files[0]))
+        volumes = [read_volume(path) for path in files]
+        _check_same_grid(case_id, volumes)
+        image = _stack(case_id, volumes, channels=item.get("channels"))
+        if self.num_channels is not None and len(image) != self.num_channels:
+            msg = (
+                f"{case_id}: {_names(files)} gives {len(image)} channel(s), the network wants {self.num_channels}. "
+                f"Set modalities to what the scans have, or add the missing files."
+            )
+            raise DataError(msg)
+        item["case_id"] = case_id
+        item["image"] = _as_meta(image, volumes[0], dtype=torch.float32)
+        self._load_label(item, case_id, volumes[0])
+        return item
+
+    def _load_label(self, item: dict[Hashable, Any], case_id: str, reference: Volume) -> None:
+        path = item.get(self.label_key) if self.label_key else None
+        if path is None:
+            if self.require_label:
+                msg = f"{case_id}: the item has no label. Add one to the datalist, or drop the case."
+                raise DataError(msg)
+            return
+        volume = read_volume(Path(path))
+        _check_same_grid(case_id, [reference, volume], what="label")
+        values = volume.array[..., 0] if volume.array.ndim == 4 else volume.array
+        if not np.array_equal(values, np.rint(values)) or values.min() < 0 or values.max() > 255:
+            msg = f"{case_id}: {volume.path.name} holds values that are no labels 0..255. Is it an image, not a label?"
+            raise DataError(msg)
+        item[self.label_key] = _as_meta(values.astype(np.uint8)[None], volume, dtype=torch.uint8)
+
+
+def _paths(image: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(image)] if isinstance(image, str | Path) else [Path(path) for path in image]
+
+
+def _names(files: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in files)
+
+
+def _check_same_grid(case_id: str, volumes: Sequence[Volume], *, what: str = "image") -> None:
+    first = volumes[0]
+    for other in volumes[1:]:
+        if other.array.shape[:3] != first.array.shape[:3]:
+            msg = (
+                f"{case_id}: {what} {other.path.name} has shape {other.array.shape[:3]}, {first.path.name} has "
+                f"{first.array.shape[:3]}. Resample it onto the other's grid, or drop the case."
+            )
+            raise DataError(msg)
+        gap = float(np.abs(other.affine_ras_mm - first.affine_ras_mm).max())
+        if gap > AFFINE_TOLERANCE_MM:
+            msg = (
+                f"{case_id}: the affine of {what} {other.path.name} differs from {first.path.name}'s by up to "
+                f"{gap:.4g} mm. Co-register and resample the files onto one grid, or drop the case."
+            )
+            raise DataError(msg)
+
+
+def _stack(
+    case_id: str, volumes: Sequence[Volume], *, channels: Sequence[int] | None
+) -> npt.NDArray[np.float32]:
+    parts = []
+    for volume in volumes:
+        array = volume.array if volume.array.ndim == 4 else volume.array[..., None]
+        wanted = range(array.shape[3]) if channels is None else channels
+        if max(wanted) >= array.shape[3]:
+            msg = (
+                f"{case_id}: {volume.path.name} has {array.shape[3]} channel(s), channel {max(wanted)} was asked for. "
+                f"Check the modality table of the datalist."
+            )
+            raise DataError(msg)
+        parts += [_checked(case_id, volume, array[..., index]) for index in wanted]
+    return np.stack(parts)
+
+
+def _checked(case_id: str, volume: Volume, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    channel = np.ascontiguousarray(array, dtype=np.float32)
+    bad = channel.size - int(np.isfinite(channel).sum())
+    if bad:
+        msg = f"{case_id}: {volume.path.name} holds {bad} voxel(s) that are NaN or infinite. Mend the scan or drop it."
+        raise DataError(msg)
+    if channel.min() == channel.max():
+        msg = f"{case_id}: every voxel of {volume.path.name} is {channel.flat[0]:g}. The scan is empty: drop the case."
+        raise DataError(msg)
+    return channel
+
+
+def _as_meta(array: npt.NDArray[Any], volume: Volume, *, dtype: torch.dtype) -> MetaTensor:
+    affine = torch.as_tensor(volume.affine_ras_mm, dtype=torch.float64)
+    meta = {"filename_or_obj": str(volume.path), "original_channel_dim": 0, "space": "RAS"}
+    return MetaTensor(torch.as_tensor(array, dtype=dtype), affine=affine, meta=meta)
