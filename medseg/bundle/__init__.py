@@ -1,0 +1,1 @@
+"""Bundles: find them, compose their configs, check them without running them, run them."""

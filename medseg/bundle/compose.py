@@ -1,0 +1,203 @@
+"""A bundle's files, presets and overrides laid over one another into one plain config."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medseg.bundle import ids
+from medseg.bundle.documents import Document, read_document
+from medseg.bundle.find import find_bundle, find_preset
+from medseg.bundle.overrides import apply_override, extend, parse_override
+from medseg.errors import ConfigError
+
+# The file that a workflow cannot do without comes last before its overlays.
+LAYERS: dict[str, tuple[str, ...]] = {
+    "train": ("common", "train"),
+    "inference": ("common", "inference"),
+    "evaluate": ("common", "inference", "evaluate"),
+}
+_CONTRACT = """
+bundle_root dataset_dir datalist fold output_dir ckpt_path device amp seed epochs val_interval batch_size num_workers
+roi_size learning_rate modalities label_convention handlers tta runtime max_memory_mb network_def
+"""
+CONTRACT_KEYS = frozenset(_CONTRACT.split())
+# The loader is the one part below the top level that a distributed run must reach.
+_LOADER_IDS = ("train::dataloader", "train::sampler")
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """One resolved config.
+
+    Attributes:
+        bundle_root: The bundle's folder.
+        workflow: `train`, `inference` or `evaluate`.
+        config: The plain config, as MONAI's ConfigParser takes it.
+        sources: The file that set each top-level or overlaid id.
+    """
+
+    bundle_root: Path
+    workflow: str
+    config: dict[str, Any]
+    sources: dict[str, Document] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        return self.bundle_root.name
+
+    def with_values(self, values: Mapping[str, Any]) -> Composition:
+        """A copy in which the ids have these values.
+
+        Raises:
+            ConfigError: When the config lacks one of the ids.
+        """
+        config = copy.deepcopy(self.config)
+        for id_, value in values.items():
+            if not ids.contains(config, id_):
+                msg = f"{self.name}: the {self.workflow} config has no key {id_!r}, which medseg must set. Add it."
+                raise ConfigError(msg)
+            ids.set_at(config, id_, value)
+        return replace(self, config=config)
+
+    def where(self, id_: str) -> str:
+        """File, line and id of a value, for a message."""
+        parts = ids.normalize(id_).split(ids.SEP)
+        for length in range(len(parts), 0, -1):
+            source = self.sources.get(ids.SEP.join(parts[:length]))
+            if source is not None:
+                return f"{_place(source, id_, self.bundle_root)}: {id_}"
+        return f"override: {id_}" if self.sources else id_
+
+    def write(self, path: Path) -> str:
+        """Writes the config as YAML that stock MONAI reads alike; returns the file's sha256."""
+        text = to_yaml(self.config).encode()
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_bytes(text)
+        temporary.replace(path)
+        return hashlib.sha256(text).hexdigest()
+
+
+def compose(
+    bundle: str | os.PathLike[str], workflow: str, *, presets: Sequence[str] = (), overrides: Sequence[str] = ()
+) -> Composition:
+    """The config of a bundle's workflow with presets and overrides laid over it, in this order.
+
+    Args:
+        bundle: Name or path of the bundle.
+        workflow: `train`, `inference` or `evaluate`.
+        presets: Names or paths of presets.
+        overrides: `KEY=VALUE` tokens.
+
+    Raises:
+        ConfigError: For a bundle, preset, file, key or value that cannot be.
+    """
+    composition = Composition(bundle_root=find_bundle(bundle), workflow=workflow, config={})
+    for document in bundle_documents(composition.bundle_root, workflow):
+        _lay(composition, document)
+    for preset in presets:
+        _lay_preset(composition, read_document(find_preset(preset)))
+    for token in overrides:
+        apply_token(composition, token)
+    return composition
+
+
+def apply_token(composition: Composition, token: str) -> None:
+    """Applies one `KEY=VALUE` token in place."""
+    override = parse_override(token)
+    apply_override(composition.config, override)
+    if not override.extend:
+        _forget(composition, override.id_)
+
+
+def bundle_documents(root: Path, workflow: str) -> list[Document]:
+    """The files that make up a workflow of the bundle.
+
+    Raises:
+        ConfigError: When the workflow's own file is missing, or one cannot be read.
+    """
+    found = [(name, config_file(root, name)) for name in LAYERS[workflow]]
+    for name, path in found:
+        if path is None and name in ("train", "inference"):
+            msg = f"{root.name}: the bundle has no configs/{name}.yaml, so it cannot {workflow}."
+            raise ConfigError(msg)
+    return [read_document(path) for _, path in found if path is not None]
+
+
+def config_file(root: Path, name: str) -> Path | None:
+    """The bundle's config file of that name, whatever its suffix."""
+    return next((p for s in _SUFFIXES if (p := root / "configs" / f"{name}{s}").is_file()), None)
+
+
+def to_yaml(config: Mapping[str, Any]) -> str:
+    """The config as YAML in the order of its keys."""
+    return yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Repeats a value that stands twice, since aliases make a config hard to read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _lay(composition: Composition, document: Document) -> None:
+    """Lays one of the bundle's files over the config, as monai's load_config_files does."""
+    for key, value in document.content.items():
+        _set(composition, str(key), copy.deepcopy(value), document)
+
+
+def _set(composition: Composition, key: str, value: Any, document: Document) -> None:
+    id_ = ids.normalize(key.removeprefix("+"))
+    try:
+        if key.startswith("+"):
+            extend(composition.config, id_, value, where=str(document.path))
+        else:
+            ids.set_at(composition.config, id_, value)
+            _forget(composition, id_)
+            composition.sources[id_] = document
+    except KeyError:
+        msg = f"{document.path}: {key!r} has no parent in the files before it."
+        raise ConfigError(msg) from None
+
+
+def _lay_preset(composition: Composition, document: Document) -> None:
+    for key, value in document.content.items():
+        id_ = ids.normalize(str(key).removeprefix("+"))
+        if id_ not in CONTRACT_KEYS and not id_.startswith(_LOADER_IDS):
+            line = document.lines.get(str(key))
+            where = f"{document.path}:{line}" if line else str(document.path)
+            allowed = ", ".join([*sorted(CONTRACT_KEYS), *_LOADER_IDS])
+            msg = f"{where}: a preset may not touch {id_!r}, only {allowed}. Set it in the bundle or as an override."
+            raise ConfigError(msg)
+        # A preset lies over any workflow of any bundle; what that one does not have, it does not need.
+        if ids.contains(composition.config, id_):
+            _set(composition, str(key), copy.deepcopy(value), document)
+
+
+def _forget(composition: Composition, id_: str) -> None:
+    """Drops what was known about where the id and what lies below it came from."""
+    for known in list(composition.sources):
+        if known == id_ or known.startswith(id_ + ids.SEP):
+            del composition.sources[known]
+
+
+def _place(document: Document, id_: str, root: Path) -> str:
+    path = document.path
+    shown = path.relative_to(root) if path.is_relative_to(root) else path
+    parts = id_.split(ids.SEP)
+    for length in range(len(parts), 0, -1):
+        for prefix in ("", "+"):
+            line = document.lines.get(prefix + ids.SEP.join(parts[:length]))
+            if line is not None:
+                return f"{shown}:{line}"
+    return str(shown)
