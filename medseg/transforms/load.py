@@ -13,10 +13,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import Transform
 
 from medseg.errors import DataError
-from medseg.volumes import Volume, read_volume, volume_stem
-
-# Affines of one case differ by rounding in the header at most: a thousandth of a millimetre per voxel step.
-AFFINE_TOLERANCE_MM = 1e-3
+from medseg.volumes import Volume, check_same_grid, read_volume, volume_stem
 
 
 class LoadCased(Transform):
@@ -90,24 +87,16 @@ def _names(files: Sequence[Path]) -> str:
 def _check_same_grid(case_id: str, volumes: Sequence[Volume], *, what: str = "image") -> None:
     first = volumes[0]
     for other in volumes[1:]:
-        if other.array.shape[:3] != first.array.shape[:3]:
-            msg = (
-                f"{case_id}: {what} {other.path.name} has shape {other.array.shape[:3]}, {first.path.name} has "
-                f"{first.array.shape[:3]}. Resample it onto the other's grid, or drop the case."
-            )
-            raise DataError(msg)
-        gap = float(np.abs(other.affine_ras_mm - first.affine_ras_mm).max())
-        if gap > AFFINE_TOLERANCE_MM:
-            msg = (
-                f"{case_id}: the affine of {what} {other.path.name} differs from {first.path.name}'s by up to "
-                f"{gap:.4g} mm. Co-register and resample the files onto one grid, or drop the case."
-            )
-            raise DataError(msg)
+        check_same_grid(
+            other.shape,
+            other.affine_ras_mm,
+            reference_shape=first.shape,
+            reference_affine=first.affine_ras_mm,
+            where=f"{case_id}: {what} {other.path.name} against {first.path.name}",
+        )
 
 
-def _stack(
-    case_id: str, volumes: Sequence[Volume], *, channels: Sequence[int] | None
-) -> npt.NDArray[np.float32]:
+def _stack(case_id: str, volumes: Sequence[Volume], *, channels: Sequence[int] | None) -> npt.NDArray[np.float32]:
     parts = []
     for volume in volumes:
         array = volume.array if volume.array.ndim == 4 else volume.array[..., None]
