@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
@@ -42,13 +43,11 @@ class SlidingWindow(SlidingWindowInferer):
         if len(self.mirrors) == 1:
             return super().__call__(inputs, network, *args, **kwargs)
 
+        mirrored_dims = [[axis + 2 for axis in axes] for axes in self.mirrors]
+
         def mirrored(window: torch.Tensor, *more: Any, **named: Any) -> torch.Tensor:
-            total: torch.Tensor | None = None
-            for axes in self.mirrors:
-                dims = [axis + 2 for axis in axes]
-                logits = network(window.flip(dims), *more, **named).flip(dims).float()
-                total = logits if total is None else total + logits
-            return total / len(self.mirrors)
+            logits = (network(window.flip(dims), *more, **named).flip(dims).float() for dims in mirrored_dims)
+            return functools.reduce(torch.Tensor.add_, logits) / len(mirrored_dims)
 
         return super().__call__(inputs, mirrored, *args, **kwargs)
 
