@@ -1,0 +1,24 @@
+"""How the kernels are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
+import numba
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def jit(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile on first call, release the GIL, and keep the machine code on disk where that is possible.
+
+    An installation that nobody may write to (a container, a system package) has no place for numba's cache;
+    there the kernel is compiled once per process instead.
+    """
+    try:
+        compiled = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # "cannot cache function ...: no locator available"
+        compiled = numba.njit(nogil=True)(function)
+    return cast("Callable[P, R]", compiled)
