@@ -1,0 +1,246 @@
+"""Cases found among files and folders: which files are one case, and which file is which modality."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from medseg.datasets.modalities import ScanName, canonical_modality, fits_modality, in_label_folder, parse_name
+from medseg.errors import DataError
+from medseg.volumes import VOLUME_SUFFIXES, read_geometry, volume_stem, volume_suffix
+
+Item = dict[str, Any]
+
+
+@dataclass
+class _Case:
+    case_id: str
+    folder: Path
+    images: list[tuple[ScanName, Path]] = field(default_factory=list)
+    labels: list[tuple[ScanName, Path]] = field(default_factory=list)
+
+
+def find_cases(inputs: str | Path | Iterable[str | Path], *, modalities: Sequence[str]) -> list[Item]:
+    """The cases in files, folders of files, or folders with a folder per case.
+
+    Args:
+        inputs: Files and folders; folders are searched to any depth, hidden files left out.
+        modalities: What the images of a case must be, in this order. With one modality, the only image of a case
+            is taken for it whatever its name, unless the name says another.
+
+    Returns:
+        Items `{"case_id", "image": [path, ...]}` sorted by case id, with `"label"` where exactly one is known.
+        A 4-D file gives `"image": path` and `"channels": [index, ...]`.
+        Images that no modality fits are left out when the case has the wanted ones.
+
+    Raises:
+        DataError: When a path does not exist, no case is found, a case lacks a modality or has two files for it,
+            or two cases have the same id.
+    """
+    paths = [Path(inputs)] if isinstance(inputs, (str, Path)) else [Path(path) for path in inputs]
+    wanted = [canonical_modality(name) for name in modalities]
+    files = [file for path in paths for file in _files_of(path)]
+    items = [item for case in _group(list(dict.fromkeys(files)), wanted) if (item := _item(case, wanted))]
+    if not items:
+        where, found = ", ".join(str(path) for path in paths), _names(files)
+        msg = f"{where}: no case with {', '.join(wanted)} found; the files are {found}. See docs/data.md for the names."
+        raise DataError(msg)
+    return check_unique(sorted(items, key=lambda item: str(item["case_id"])), where=str(paths[0]))
+
+
+def check_unique(items: list[Item], *, where: str) -> list[Item]:
+    """The items, refused when two have the same case id.
+
+    Raises:
+        DataError: With the id and both images.
+    """
+    seen: dict[str, Item] = {}
+    for item in items:
+        first = seen.setdefault(item["case_id"], item)
+        if first is not item:
+            msg = f"{where}: two cases are called {item['case_id']!r} ({_first(first)} and {_first(item)}). Rename one."
+            raise DataError(msg)
+    return items
+
+
+def channel_names(folder: Path) -> list[str] | None:
+    """Modalities by channel number from the `dataset.json` (MSD, nnU-Net) in a folder or its parent."""
+    for place in (folder, folder.parent):
+        file = place / "dataset.json"
+        if file.is_file():
+            return channels_of(_read_json(file, file.stat().st_mtime_ns))
+    return None
+
+
+def channels_of(description: dict[str, Any]) -> list[str] | None:
+    """Canonical modalities by channel number, from `modality` (MSD, nnU-Net v1) or `channel_names` (nnU-Net v2).
+
+    >>> channels_of({"modality": {"1": "T1w", "0": "FLAIR"}})
+    ['flair', 't1']
+    """
+    names = description.get("modality", description.get("channel_names"))
+    if isinstance(names, dict):
+        names = [names[key] for key in sorted(names, key=int)]
+    if not names:
+        return None
+    return [canonical_modality(str(name)) for name in ([names] if isinstance(names, str) else names)]
+
+
+def pick_channels(names: Sequence[str], wanted: Sequence[str], *, where: str) -> list[int]:
+    """The positions of the wanted modalities among the names.
+
+    Raises:
+        DataError: When one is missing.
+    """
+    if len(names) == len(wanted) == 1 and fits_modality(names[0], wanted[0]):
+        return [0]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        msg = (
+            f"{where}: modality {', '.join(missing)} is missing; found {', '.join(names) or 'none'}. "
+            f"Add the file, or set modalities to what the data has."
+        )
+        raise DataError(msg)
+    return [list(names).index(name) for name in wanted]
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = [file for file in sorted(path.rglob("*")) if volume_suffix(file) and file.is_file()]
+        visible = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+        if visible:
+            return visible
+        msg = f"{path}: no case here: the folder has no {', '.join(VOLUME_SUFFIXES)} file. Check the path."
+        raise DataError(msg)
+    if not path.is_file():
+        msg = f"{path}: no such file or folder. Check the path."
+        raise DataError(msg)
+    if volume_suffix(path) is None:
+        msg = f"{path}: not a volume that medseg knows. Wanted one of {', '.join(VOLUME_SUFFIXES)}, or a folder."
+        raise DataError(msg)
+    return [path]
+
+
+def _group(files: Sequence[Path], wanted: Sequence[str]) -> list[_Case]:
+    """The files by case: by folder and the part of the name that is not modality or label."""
+    names = {file: _name(file, wanted) for file in files}
+    # A file called t1.nii.gz alone makes its whole folder one case.
+    whole = {file.parent for file, name in names.items() if not name.case_id and not in_label_folder(file)}
+    cases: dict[tuple[Path, str], _Case] = {}
+    for file, name in names.items():
+        folder, case_id = _place(file, name, whole)
+        case = cases.setdefault((folder, case_id), _Case(case_id, file.parent))
+        (case.labels if name.kind == "label" else case.images).append((name, file))
+    return list(cases.values())
+
+
+def _name(file: Path, wanted: Sequence[str]) -> ScanName:
+    """The parsed name, with nnU-Net's `_0000` channel numbers understood."""
+    name = parse_name(file)
+    if in_label_folder(file):
+        return ScanName(case_id=name.case_id, kind="label", exact=name.exact)
+    numbered = re.fullmatch(r"(.+)_(\d{4})", volume_stem(file))
+    if name.kind == "label" or name.modality or not numbered:
+        return name
+    channels = channel_names(file.parent.resolve())
+    if channels and int(numbered[2]) < len(channels):
+        return ScanName(case_id=numbered[1], kind="image", modality=channels[int(numbered[2])])
+    return ScanName(case_id=numbered[1], kind="image") if len(wanted) == 1 and numbered[2] == "0000" else name
+
+
+def _place(file: Path, name: ScanName, whole: set[Path]) -> tuple[Path, str]:
+    """The folder and the id that make files one case."""
+    absolute = file.absolute()
+    if file.name.startswith("VSD.Brain"):
+        # BraTS 2012-2015 as distributed: one folder per file within the case's folder.
+        return absolute.parents[2], absolute.parents[1].name
+    if file.parent in whole:
+        return absolute.parents[1], absolute.parent.name
+    if in_label_folder(file) or re.match(r"^images", file.parent.name, re.IGNORECASE):
+        return absolute.parents[1], name.case_id
+    return absolute.parent, name.case_id
+
+
+def _item(case: _Case, wanted: Sequence[str]) -> Item | None:
+    """The item of a case, None when it has no image that could be meant."""
+    if not case.images:
+        return None
+    named = [(name.modality, name.exact, path) for name, path in case.images]
+    if len(named) == 1 and (named[0][0] is None or len(wanted) == 1):
+        image = _single_image(case, named[0][0], named[0][2], wanted)
+        if image is None:
+            return None
+    elif all(modality is None for modality, _, _ in named):
+        return None
+    else:
+        image = {"image": [str(path) for path in _one_each(case, named, wanted)]}
+    label = _label(case)
+    return {"case_id": case.case_id, **image, **({"label": str(label)} if label else {})}
+
+
+def _single_image(case: _Case, modality: str | None, path: Path, wanted: Sequence[str]) -> Item | None:
+    """The only image of a case: 4-D with named channels, or the one modality that is wanted."""
+    shape, _ = read_geometry(path)
+    if len(shape) == 4:
+        names = channel_names(path.parent.resolve())
+        if names is None or len(names) != shape[3]:
+            msg = (
+                f"case {case.case_id}: {path} has {shape[3]} channels and nothing names them. "
+                f'Put a dataset.json with "modality": {{"0": "FLAIR", ...}} beside it.'
+            )
+            raise DataError(msg)
+        return {"image": str(path), "channels": pick_channels(names, wanted, where=f"case {case.case_id}")}
+    if len(wanted) > 1:
+        return None
+    if not fits_modality(modality, wanted[0]):
+        pick_channels([modality or ""], wanted, where=_where(case))
+    return {"image": [str(path)]}
+
+
+def _one_each(case: _Case, named: Sequence[tuple[str | None, bool, Path]], wanted: Sequence[str]) -> list[Path]:
+    """One file for each wanted modality; a name that ends in the modality wins over `..._t1_bias`."""
+    found = list(dict.fromkeys(modality for modality, _, _ in named if modality))
+    pick_channels(found, wanted, where=_where(case))
+    chosen = []
+    for modality in wanted:
+        paths = [path for name, exact, path in named if name == modality and exact]
+        paths = paths or [path for name, _, path in named if name == modality]
+        if len(paths) > 1:
+            msg = f"case {case.case_id}: {len(paths)} files are {modality}: {_names(paths)}. Keep one of them."
+            raise DataError(msg)
+        chosen.append(paths[0])
+    return chosen
+
+
+def _label(case: _Case) -> Path | None:
+    paths = [path for name, path in case.labels if name.exact] or [path for _, path in case.labels]
+    return paths[0] if len(paths) == 1 else None
+
+
+def _where(case: _Case) -> str:
+    return f"case {case.case_id} ({_names([path for _, path in case.images])})"
+
+
+def _names(paths: Sequence[Path]) -> str:
+    shown = ", ".join(path.name for path in paths[:8])
+    return shown + (f" and {len(paths) - 8} more" if len(paths) > 8 else "")
+
+
+def _first(item: Item) -> str:
+    image = item["image"]
+    return str(image if isinstance(image, str) else image[0])
+
+
+@lru_cache(maxsize=64)
+def _read_json(path: Path, _changed_ns: int) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        msg = f"{path}: not readable JSON ({error}). Mend or remove it."
+        raise DataError(msg) from error
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,95 @@
+import pytest
+
+from medseg.datasets.modalities import (
+    MODALITY_SPELLINGS,
+    canonical_modality,
+    fits_modality,
+    modality_of,
+    parse_name,
+    patient_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "case_id", "modality"),
+    [
+        ("brats_2013_pat0003_1_t1c.nii.gz", "brats_2013_pat0003_1", "t1c"),
+        ("Brats18_2013_0_1_t1ce.nii.gz", "Brats18_2013_0_1", "t1c"),
+        ("BraTS2021_00000_flair.nii.gz", "BraTS2021_00000", "flair"),
+        ("BraTS-GLI-00000-000-t1n.nii.gz", "BraTS-GLI-00000-000", "t1"),
+        ("BraTS-GLI-00000-000-t2w.nii.gz", "BraTS-GLI-00000-000", "t2"),
+        ("BraTS-GLI-00000-000-t2f.nii.gz", "BraTS-GLI-00000-000", "flair"),
+        ("UPENN-GBM-00001_11_T1GD.nii.gz", "UPENN-GBM-00001_11", "t1c"),
+        ("UCSF-PDGM-0004_T1c_bias.nii.gz", "UCSF-PDGM-0004", "t1c"),
+        ("sub-01_ses-2_T1w.nii.gz", "sub-01_ses-2", "t1"),
+        ("sub-01_ses-2_ce-gd_T1w.nii.gz", "sub-01_ses-2", "t1c"),
+        ("sub-01_FLAIR.nii.gz", "sub-01", "flair"),
+        ("fla.nii.gz", "", "flair"),
+        ("patient7-t1-gd.nrrd", "patient7", "t1c"),
+        ("patient7 T2 FLAIR.nii", "patient7", "flair"),
+        ("T1_0042.nii.gz", "0042", "t1"),
+        ("VSD.Brain.XX.O.MR_Flair.54512.mha", "VSD.Brain.XX.O.MR_54512", "flair"),
+        ("example_ct.nii.gz", "example", "ct"),
+        ("amos_ct_0001.nii.gz", "amos_ct_0001", None),
+        ("hippocampus_001.nii.gz", "hippocampus_001", None),
+        ("lung1_image.nrrd", "lung1", None),
+        ("volume.nii.gz", "volume", None),
+    ],
+)
+def test_images_are_named_by_the_fields_habits(name, case_id, modality):
+    parsed = parse_name(name)
+    assert (parsed.kind, parsed.case_id, parsed.modality) == ("image", case_id, modality)
+    assert modality_of(name) == modality
+
+
+@pytest.mark.parametrize(
+    ("name", "case_id", "exact"),
+    [
+        ("brats_2013_pat0003_1_seg.nii.gz", "brats_2013_pat0003_1", True),
+        ("BraTS-GLI-00000-000-seg.nii.gz", "BraTS-GLI-00000-000", True),
+        ("seg.nii.gz", "", True),
+        ("seg_isen-20.nii.gz", "isen-20", False),
+        ("sub-spleen2_ct_seg-manual.nii.gz", "sub-spleen2", False),
+        ("lung1_label.nrrd", "lung1", True),
+        ("UPENN-GBM-00001_11_segm.nii.gz", "UPENN-GBM-00001_11", True),
+    ],
+)
+def test_label_maps_are_told_from_images(name, case_id, exact):
+    parsed = parse_name(name)
+    assert (parsed.kind, parsed.case_id, parsed.exact) == ("label", case_id, exact)
+
+
+def test_a_label_word_before_the_modality_belongs_to_the_case():
+    assert parse_name("seg_trial_9_t1.nii.gz").kind == "image"
+
+
+def test_each_spelling_means_one_modality():
+    spellings = [spelling for names in MODALITY_SPELLINGS.values() for spelling in names]
+    assert len(spellings) == len(set(spellings))
+    assert [canonical_modality(name) for name in MODALITY_SPELLINGS] == list(MODALITY_SPELLINGS)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "fits"),
+    [("t1", "mr", True), ("mr", "t1", True), ("ct", "mr", False), ("t1", "t2", False), (None, "ct", True)],
+)
+def test_what_may_stand_for_the_only_modality(found, wanted, fits):
+    assert fits_modality(found, wanted) is fits
+
+
+@pytest.mark.parametrize(
+    ("case_id", "patient"),
+    [
+        ("BraTS-GLI-00005-001", "BraTS-GLI-00005"),
+        ("BraTS-MET-00005-000", "BraTS-MET-00005"),
+        ("brats_tcia_pat105_0283", "brats_tcia_pat105"),
+        ("BraTS19_TCIA01_131_1", "BraTS19_TCIA01_131"),
+        ("Brats18_2013_0_1", "Brats18_2013_0"),
+        ("UPENN-GBM-00001_21", "UPENN-GBM-00001"),
+        ("sub-01_ses-2", "sub-01"),
+        ("BraTS2021_00000", "BraTS2021_00000"),
+        ("spleen_10", "spleen_10"),
+    ],
+)
+def test_visits_belong_to_one_patient(case_id, patient):
+    assert patient_of(case_id) == patient
