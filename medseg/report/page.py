@@ -1,0 +1,180 @@
+"""The report as one HTML file: sections in order, styles and pictures inside, no script and no network."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from medseg.report.charts import Points, line_chart, strip_chart
+from medseg.report.markup import absent, number, section, to_float
+from medseg.report.overlays import overlays
+from medseg.report.run_folder import Row, RunFolder, read_run_folder
+from medseg.report.tables import baseline_table, cases_table, environment_table, summary_table
+
+NOT_CLINICAL = "Made by medseg for research. Not for clinical use."
+
+
+def write_report(run_dir: Path, out: Path | None = None) -> Path:
+    """Writes the report of a run as one self-contained HTML file.
+
+    Args:
+        run_dir: A run folder, as `medseg train` writes it, or any folder with `evaluation/summary.json`.
+        out: The file to write; `report.html` in the run folder by default.
+
+    Returns:
+        The file written.
+
+    Raises:
+        DataError: When the folder holds nothing to report or a damaged file.
+    """
+    run = read_run_folder(Path(run_dir))
+    out = Path(out) if out else run.path / "report.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.tmp")
+    temporary.write_text(_page(run), encoding="utf-8")
+    temporary.replace(out)
+    return out
+
+
+def _page(run: RunFolder) -> str:
+    name = run.record.get("bundle") or run.path.resolve().name
+    title = f"{Path(str(name)).name}: report"
+    parts = [
+        section("Scores", _scores(run), anchor="scores"),
+        section("Best, median and worst case", overlays(run), anchor="cases-in-pictures"),
+        section("Training", _training(run), anchor="training"),
+        section("Every case", cases_table(run.scores), anchor="cases"),
+        section("How to reproduce", _reproduce(run), anchor="reproduce"),
+        section("Run and environment", environment_table(run), anchor="environment"),
+    ]
+    style = files("medseg.report").joinpath("style.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<link rel="icon" href="data:,">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<header><p>medseg report</p><h1>{escape(Path(str(name)).name)}</h1>{_headline(run)}</header>\n"
+        f"<main>\n{chr(10).join(parts)}\n</main>\n<footer>{NOT_CLINICAL}</footer>\n</body>\n</html>\n"
+    )
+
+
+def _headline(run: RunFolder) -> str:
+    """The figures that a reader looks for first."""
+    cards = []
+    dice = _mean_dice(run.scores.summary)
+    if dice:
+        low, high = dice.get("ci95") or (math.nan, math.nan)
+        cards.append(("Mean Dice", number(dice.get("mean")), f"95 % interval {number(low)} to {number(high)}"))
+    baseline = _mean_dice(run.baseline.summary)
+    if baseline:
+        cards.append(("Baseline", number(baseline.get("mean")), "its mean Dice on the same cases"))
+    cases = run.scores.summary.get("n_cases") or len({row["case_id"] for row in run.scores.cases})
+    if cases:
+        cards.append(("Cases", str(cases), f"scored in {', '.join(run.scores.regions) or 'every label'}"))
+    if seconds := run.record.get("wall_seconds") or run.record.get("wall_s"):
+        cards.append(("Time", f"{to_float(seconds) / 60:.1f}", "minutes of training"))
+    items = "".join(
+        f"<div><dt>{name}</dt><dd>{value}<small>{escape(note)}</small></dd></div>" for name, value, note in cards
+    )
+    return f"<dl>{items}</dl>" if items else ""
+
+
+def _mean_dice(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The mean over regions; of the only region when there is one."""
+    mean = summary.get("mean", {}).get("dice")
+    regions = list(summary.get("regions", {}).values())
+    found = mean or (regions[0].get("dice", {}) if len(regions) == 1 else {})
+    return found if isinstance(found, Mapping) else {"mean": found}
+
+
+def _scores(run: RunFolder) -> str:
+    parts = [summary_table(run.scores), _strips(run)]
+    if run.baseline.summary:
+        parts += ["<h3>Beside the baseline</h3>", baseline_table(run.scores, run.baseline)]
+    notes = [f"<li>{escape(sentence)}</li>" for sentence in _rules(run.scores.summary)]
+    if notes:
+        parts.append(f"<details><summary>How these scores are made</summary><ul>{''.join(notes)}</ul></details>")
+    return "\n".join(part for part in parts if part)
+
+
+def _strips(run: RunFolder) -> str:
+    groups: dict[str, dict[str, Points]] = {}
+    for series, scores in (("network", run.scores), ("baseline", run.baseline)):
+        for row in scores.cases:
+            points = groups.setdefault(row["region"], {}).setdefault(series, [])
+            points.append((to_float(row.get("dice")), 0.0))  # type: ignore[attr-defined]
+    return strip_chart("Dice of every case, the mean as a bar", groups) if groups else ""
+
+
+def _rules(summary: Mapping[str, Any]) -> Iterator[str]:
+    if "surface_definition" in summary:
+        yield f"Surfaces: {summary['surface_definition']}."
+    if "tolerance_mm" in summary:
+        yield f"NSD tolerance: {summary['tolerance_mm']} mm."
+    rules = summary.get("rules", {})
+    pairs = rules.items() if isinstance(rules, Mapping) else enumerate(rules if isinstance(rules, list) else [rules])
+    for name, why in summary.get("failed", {}).items():
+        yield f"{name} has no score: {why}"
+    for name, rule in pairs:
+        yield f"{str(name).replace('_', ' ').capitalize()}: {rule}" if isinstance(name, str) else str(rule)
+
+
+def _training(run: RunFolder) -> str:
+    if not run.history:
+        return absent("This run has no metrics.csv, so there are no training curves.")
+    columns = list(run.history[0])
+    axis = next((name for name in ("epoch", "iteration") if name in columns), "")
+    losses = [name for name in columns if "loss" in name and not name.startswith("best")]
+    scores = [name for name in columns if name.startswith("val_") and name not in losses and _is_score(name)]
+    rates = [name for name in columns if name in {"learning_rate", "lr"}]
+    charts = (
+        line_chart("Loss", _series(run.history, losses, axis), x_label=axis),
+        line_chart("Validation while training", _series(run.history, scores, axis), x_label=axis),
+        line_chart("Learning rate", _series(run.history, rates, axis), x_label=axis),
+    )
+    drawn = "".join(charts)
+    note = "<p>Scores while training serve to choose the weights; the results are in the table of scores.</p>"
+    return f'<div class="charts">{drawn}</div>{note}' if drawn else absent("metrics.csv holds no curve to draw.")
+
+
+def _is_score(column: str) -> bool:
+    return not any(word in column for word in ("second", "memory", "epoch", "iteration"))
+
+
+def _series(rows: tuple[Row, ...], columns: list[str], axis: str) -> dict[str, Points]:
+    return {
+        name.removeprefix("val_").replace("_", " "): [
+            (to_float(row[axis]) if axis else index, to_float(row[name])) for index, row in enumerate(rows)
+        ]
+        for name in columns
+    }
+
+
+def _reproduce(run: RunFolder) -> str:
+    record = run.record
+    command = record.get("command") or record.get("argv")
+    if isinstance(command, list):
+        command = shlex.join(map(str, command))
+    parts = []
+    if command:
+        parts.append(f"<p>This run was started with:</p>{_code(str(command))}")
+    elif record.get("bundle"):
+        parts.append(
+            f"<p>The bundle is trained again with:</p>{_code('medseg train ' + shlex.quote(str(record['bundle'])))}"
+        )
+    if run.config:
+        parts.append("<p>Every setting that was used stands in <code>config.yaml</code> beside this report's run.</p>")
+    if run.scores.summary:
+        regions = f" --regions {run.convention}" if run.convention else ""
+        again = f"medseg evaluate --pred predictions --ref REFERENCE --task segmentation{regions} -o evaluation"
+        parts.append(f"<p>Scores of these or any other tool's label maps:</p>{_code(again)}")
+    return "\n".join(parts) or absent("This run has no run.json, so how it was started is not known.")
+
+
+def _code(line: str) -> str:
+    return f'<pre tabindex="0"><code>{escape(line)}</code></pre>'

@@ -1,0 +1,166 @@
+"""What a run folder holds, read as far as it is there."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medseg.errors import ConfigError, DataError
+from medseg.labels import CONVENTIONS
+from medseg.volumes import VOLUME_SUFFIXES, volume_stem
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """One evaluation: `summary.json` and `cases.csv`, empty where absent."""
+
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    cases: tuple[Row, ...] = ()
+
+    @property
+    def regions(self) -> list[str]:
+        """Names of the scored regions, in the order of the summary."""
+        return list(self.summary.get("regions", {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """A run as the report needs it.
+
+    Attributes:
+        path: The folder.
+        record: `run.json`, what ran on what; empty when absent.
+        history: Rows of `metrics.csv`, as text.
+        scores: The network's evaluation.
+        baseline: The baseline's evaluation.
+        config: `config.yaml`, the resolved configuration; empty when absent.
+        items: Known cases by id, each with the paths of its image and label.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    history: tuple[Row, ...]
+    scores: Scores
+    baseline: Scores
+    config: Mapping[str, Any]
+    items: Mapping[str, Mapping[str, Any]]
+
+    def prediction(self, case_id: str) -> Path | None:
+        """The predicted label map of a case, None when there is none."""
+        for root in (self.path / "predictions", self.path):
+            for suffix in VOLUME_SUFFIXES:
+                if (path := root / f"{case_id}{suffix}").is_file():
+                    return path
+        return None
+
+    @property
+    def convention(self) -> str | None:
+        """The label convention that the scores were made with, None when every label counts for itself."""
+        known = (self.scores.summary or self.config).get("label_convention")
+        return known if known in CONVENTIONS else None
+
+
+def read_run_folder(path: Path) -> RunFolder:
+    """Reads what there is.
+
+    Raises:
+        DataError: When the folder is missing, holds nothing that a report shows, or holds a damaged file.
+    """
+    if not path.is_dir():
+        msg = f"{path}: there is no such run folder. Give the folder that `medseg train` or `medseg evaluate` wrote."
+        raise DataError(msg)
+    scores = _scores(path / "evaluation")
+    run = RunFolder(
+        path=path,
+        record=_json(path / "run.json"),
+        history=_rows(path / "metrics.csv"),
+        scores=scores if scores.summary or scores.cases else _scores(path),
+        baseline=_scores(path / "baseline"),
+        config=_config(path / "config.yaml"),
+        items=_items(path),
+    )
+    if not (run.record or run.history or run.scores.summary or run.scores.cases):
+        msg = f"{path}: holds no run.json, metrics.csv or evaluation/summary.json, so there is nothing to report."
+        raise DataError(msg)
+    return run
+
+
+def _scores(folder: Path) -> Scores:
+    nested = folder / "evaluation"
+    folder = nested if (nested / "summary.json").is_file() else folder
+    return Scores(summary=_json(folder / "summary.json"), cases=_rows(folder / "cases.csv"))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"{path}: is not JSON ({error}). Write it again, or remove it to have a report without it."
+        raise DataError(msg) from error
+    return content if isinstance(content, dict) else {"content": content}
+
+
+def _rows(path: Path) -> tuple[Row, ...]:
+    if not path.is_file():
+        return ()
+    with path.open(newline="", encoding="utf-8") as file:
+        return tuple({key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file))
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        msg = f"{path}: is not YAML ({' '.join(str(error).split())})."
+        raise ConfigError(msg) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _items(run: Path) -> dict[str, dict[str, Any]]:
+    """Cases of every datalist in the run folder and beside its predictions; the later file wins, a label stays."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in (run / "datalist.json", run / "predictions" / "datalist.json", run / "evaluation" / "datalist.json"):
+        content = _json(path)
+        root = Path(content.get("dataset_dir") or path.parent)
+        for item in _walk_items(content):
+            known = found.setdefault(_case_id(item), {"label": None, "channels": None})
+            known["image"] = [root / image for image in _as_list(item["image"])]
+            known["channels"] = item.get("channels")
+            if item.get("label"):
+                known["label"] = root / item["label"]
+    return found
+
+
+def _walk_items(node: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(node, Mapping):
+        if "image" in node:
+            yield node
+        else:
+            for child in node.values():
+                yield from _walk_items(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _walk_items(child)
+
+
+def _case_id(item: Mapping[str, Any]) -> str:
+    known = item.get("case_id")
+    return str(known) if known else volume_stem(_as_list(item["image"])[0])
+
+
+def _as_list(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [str(part) for part in value] if isinstance(value, list) else [str(value)]

@@ -1,0 +1,147 @@
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from medseg.errors import DataError
+from medseg.report import write_report
+
+MakeRun = Callable[..., Path]
+
+
+class Page(HTMLParser):
+    """Checks that tags nest and collects ids, attributes and text."""
+
+    VOID = frozenset(("meta", "link", "input", "line", "circle", "path", "image", "br"))
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.urls: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.ids += [named["id"] or ""] if "id" in named else []
+        self.urls += [value or "" for key, value in attrs if key in {"src", "href", "action"}]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def read(path: Path) -> tuple[str, Page]:
+    html = path.read_text(encoding="utf-8")
+    return html, Page(html)
+
+
+def test_the_report_is_one_well_formed_file_that_needs_no_network(make_run: MakeRun) -> None:
+    html, page = read(write_report(make_run()))
+    assert len(page.ids) == len(set(page.ids))
+    assert all(url.startswith("data:") for url in page.urls)
+    assert "<script" not in html
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_it_stands_in_the_run_folder_or_where_it_is_asked_for(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(pictures=False)
+    assert write_report(run) == run / "report.html"
+    assert write_report(run, tmp_path / "new" / "r.html").is_file()
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_it_shows_scores_with_intervals_curves_cases_and_the_baseline(make_run: MakeRun) -> None:
+    run = make_run()
+    summary = json.loads((run / "evaluation" / "summary.json").read_text())
+    html, page = read(write_report(run))
+    text = " ".join(page.words)
+    dice = summary["regions"]["WT"]["dice"]
+    low, high = dice["ci95"]
+    assert f"{dice['mean']:.3f}" in text
+    assert f"{low:.3f} to {high:.3f}" in text
+    assert "Beside the baseline" in text
+    assert "ET: pred empty" in text
+    assert html.count('class="chart"') == 4  # strips, loss, validation, learning rate
+    assert html.count("data:image/png") == 9  # best, median, worst in three planes
+    assert "--regions brats2017" in text
+
+
+def test_what_is_absent_is_left_out_with_a_sentence(make_run: MakeRun) -> None:
+    run = make_run(pictures=False)
+    for path in (run / "metrics.csv", run / "run.json", run / "baseline" / "summary.json"):
+        path.unlink()
+    text = " ".join(read(write_report(run))[1].words)
+    assert "no metrics.csv, so there are no training curves" in text
+    assert "no run.json" in text
+    assert "There is no picture" in text
+    assert "Beside the baseline" not in text
+
+
+def test_a_run_that_was_not_scored_still_has_curves(make_run: MakeRun) -> None:
+    run = make_run(pictures=False)
+    for folder in ("evaluation", "baseline"):
+        (run / folder / "summary.json").unlink()
+        (run / folder / "cases.csv").unlink()
+    html, page = read(write_report(run))
+    assert "This run has no scores" in " ".join(page.words)
+    assert "Validation while training" in html
+
+
+def test_an_unscored_case_is_named_with_its_reason(make_run: MakeRun) -> None:
+    run = make_run(pictures=False)
+    path = run / "evaluation" / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"failed": {"case_99": "truncated"}}))
+    assert "case_99 has no score: truncated" in " ".join(read(write_report(run))[1].words)
+
+
+def test_names_from_files_cannot_become_markup(make_run: MakeRun) -> None:
+    run = make_run(pictures=False)
+    cases = run / "evaluation" / "cases.csv"
+    cases.write_text(cases.read_text().replace("case_00", "<img src=x onerror=alert(1)>"))
+    html, _ = read(write_report(run))
+    assert "<img" not in html
+    assert "&lt;img" in html
+
+
+@pytest.mark.parametrize(
+    ("files", "match"),
+    [
+        (None, "no such run folder"),
+        ({}, "nothing to report"),
+        ({"run.json": "{"}, r"run\.json: is not JSON"),
+    ],
+)
+def test_a_folder_without_a_run_fails_in_one_line(tmp_path: Path, files: dict[str, str] | None, match: str) -> None:
+    run = tmp_path / "run"
+    if files is not None:
+        run.mkdir()
+        for name, content in files.items():
+            (run / name).write_text(content)
+    with pytest.raises(DataError, match=match) as caught:
+        write_report(run)
+    assert "\n" not in str(caught.value)
+
+
+def test_metrics_with_unknown_columns_and_iterations_are_drawn(make_run: MakeRun) -> None:
+    run = make_run(pictures=False)
+    (run / "metrics.csv").write_text("iteration,train_loss,odd\n10,1.0,a\n20,nan,b\n30,0.5,c\n")
+    html, _ = read(write_report(run))
+    assert re.search(r"Loss\. Last values: train loss 0\.5", html)
+    assert ">iteration</text>" in html
+
+
+def test_a_run_of_forty_cases_stays_small(make_run: MakeRun) -> None:
+    assert write_report(make_run(cases=40)).stat().st_size < 1_000_000
