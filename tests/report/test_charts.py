@@ -11,8 +11,9 @@ from medseg.report.charts import line_chart, nice_ticks, strip_chart
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
 def test_ticks_cover_the_values_and_are_few(low: float, width: float) -> None:
     ticks = nice_ticks(low, low + width)
-    assert ticks[0] <= low + 1e-9 * max(1, abs(low))
-    assert ticks[-1] >= low + width - 1e-9 * max(1, abs(low + width))
+    hair = 1e-8 * max(1.0, abs(low), width)
+    assert ticks[0] <= low + hair
+    assert ticks[-1] >= low + width - hair
     assert 2 <= len(ticks) <= 9
     assert ticks == sorted(set(ticks))
 
