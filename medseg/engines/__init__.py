@@ -1,0 +1,32 @@
+"""Trainers, evaluators, handlers and data loading on Ignite and MONAI, with a resume that is exact."""
+
+from medseg.engines.cases import CaseDataset
+from medseg.engines.distributed import distribute, initialize_distributed, unwrap
+from medseg.engines.draws import Draw, DrawSampler, draw_at
+from medseg.engines.ema import Ema
+from medseg.engines.evaluator import SupervisedEvaluator
+from medseg.engines.events import RunEvents
+from medseg.engines.loader import CaseLoader, make_loader
+from medseg.engines.schedules import cosine_with_warmup, optimizer_steps, polynomial_with_warmup
+from medseg.engines.trainer import SupervisedTrainer
+from medseg.engines.validate import Validate
+
+__all__ = [
+    "CaseDataset",
+    "CaseLoader",
+    "Draw",
+    "DrawSampler",
+    "Ema",
+    "RunEvents",
+    "SupervisedEvaluator",
+    "SupervisedTrainer",
+    "Validate",
+    "cosine_with_warmup",
+    "distribute",
+    "draw_at",
+    "initialize_distributed",
+    "make_loader",
+    "optimizer_steps",
+    "polynomial_with_warmup",
+    "unwrap",
+]

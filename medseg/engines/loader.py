@@ -1,0 +1,138 @@
+"""The data loader: nothing random of its own, and errors that keep their one line."""
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from monai.data import list_data_collate
+from torch.utils.data import DataLoader, Dataset
+
+from medseg.engines.cases import CaseDataset, Failure
+from medseg.engines.draws import DrawSampler
+from medseg.errors import DataError
+
+
+class CaseLoader(DataLoader):
+    """A torch DataLoader that fills the dataset's cache before workers fork, and raises a Failure as its error.
+
+    Built by `make_loader`. An endless sampler still has a length: that of an epoch.
+    """
+
+    def start_at(self, iteration: int) -> None:
+        """Let the next iterator begin with the batch of that number (from 0), counted over all epochs."""
+        if isinstance(self.sampler, DrawSampler):
+            self.sampler.start_at(iteration, self.batch_size or 1)
+
+    def signature(self) -> dict[str, int]:
+        """What fixes the sequence of samples. A resumed run must find the same."""
+        sampler = self.sampler
+        if not isinstance(sampler, DrawSampler):
+            return {}
+        return {
+            "cases": sampler.num_cases,
+            "seed": sampler.seed,
+            "draws_per_epoch": sampler.draws_per_epoch,
+            "batch_size": self.batch_size or 1,
+            "ranks": sampler.world_size,
+        }
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        if isinstance(self.dataset, CaseDataset):
+            self.dataset.fill_cache()
+        return _Batches(super().__iter__())
+
+
+class _Batches:
+    """The batches of a DataLoader's iterator, with a Failure raised."""
+
+    def __init__(self, batches: Iterator[Any]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        batch = next(self._batches)
+        if isinstance(batch, Failure):
+            raise batch.error
+        return batch
+
+
+def collate(samples: Sequence[Any]) -> Any:
+    """MONAI's collation (samples may be lists of crops), with a Failure passed through."""
+    for sample in samples:
+        if isinstance(sample, Failure):
+            return sample
+    return list_data_collate(samples)
+
+
+def make_loader(
+    dataset: Dataset,
+    batch_size: int = 1,
+    *,
+    num_workers: int = 0,
+    seed: int = 0,
+    shuffle: bool = False,
+    draws_per_epoch: int | None = None,
+    pin_memory: bool = False,
+    rank: int | None = None,
+    world_size: int | None = None,
+) -> CaseLoader:
+    """A loader for training (`shuffle`) or validation.
+
+    Args:
+        dataset: a CaseDataset; other map-style datasets work for validation.
+        batch_size: samples in a batch, on each rank.
+        num_workers: loader processes; the samples are the same for any number.
+        seed: seed of the order and of the samples (training).
+        shuffle: True: endless seeded draws. False: each case once, in order, shared out among the ranks.
+        draws_per_epoch: samples in an epoch over all ranks (training); by default one for each case.
+        pin_memory: for copies to a GPU.
+        rank: this process; by default ignite.distributed's.
+        world_size: number of processes; by default ignite.distributed's.
+
+    Raises:
+        DataError: there is no case, or fewer validation cases than ranks.
+    """
+    num_cases = len(dataset)  # type: ignore[arg-type]
+    sampler: Any
+    if shuffle:
+        sampler = DrawSampler(num_cases, seed=seed, draws_per_epoch=draws_per_epoch, rank=rank, world_size=world_size)
+    else:
+        sampler = _share(num_cases, rank=rank, world_size=world_size)
+    return CaseLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=pin_memory and torch.cuda.is_available(),
+        worker_init_fn=_quiet_worker if num_workers else None,
+        multiprocessing_context=_context() if num_workers else None,
+        persistent_workers=num_workers > 0,
+        # its own generator: making an iterator must not touch the global random state
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def _share(num_cases: int, *, rank: int | None, world_size: int | None) -> range:
+    here = idist.get_rank() if rank is None else rank
+    ranks = idist.get_world_size() if world_size is None else world_size
+    if num_cases < ranks:
+        msg = f"{num_cases} validation cases for {ranks} processes: each needs one. Use fewer processes."
+        raise DataError(msg)
+    return range(here, num_cases, ranks)
+
+
+def _context() -> str | None:
+    # fork shares the cache without a copy; newer Pythons would choose forkserver
+    return "fork" if sys.platform == "linux" and "fork" in multiprocessing.get_all_start_methods() else None
+
+
+def _quiet_worker(_: int) -> None:
+    # Ctrl-C reaches the whole process group: the parent finishes its iteration and needs the workers until then
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,5 @@
+"""Losses that MONAI lacks."""
+
+from medseg.losses.region_loss import WeightedSum
+
+__all__ = ["WeightedSum"]
