@@ -1,7 +1,8 @@
 """MONAI dictionary transforms that MONAI lacks: checked reading, label conventions, writing in the native grid."""
 
 from medseg.transforms.load import LoadCased
+from medseg.transforms.per_channel import RandPerChanneld
 from medseg.transforms.regions import LabelsToRegionsd, RegionsToLabelsd
 from medseg.transforms.save import SaveCased
 
-__all__ = ["LabelsToRegionsd", "LoadCased", "RegionsToLabelsd", "SaveCased"]
+__all__ = ["LabelsToRegionsd", "LoadCased", "RandPerChanneld", "RegionsToLabelsd", "SaveCased"]
