@@ -1,0 +1,311 @@
+"""Training and prediction: the one place where a composed config meets torch and MONAI."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medseg.bundle import ids
+from medseg.bundle.check import require_clean
+from medseg.bundle.compose import Composition, compose
+from medseg.bundle.documents import read_document
+from medseg.bundle.failures import user_error
+from medseg.bundle.run_folder import CONFIG, RunInterrupted, make_folder, new_run_dir, rank, read_run
+from medseg.bundle.run_log import run_log, silence_libraries
+from medseg.bundle.weights import find_weights
+from medseg.errors import ConfigError, DataError
+
+_log = logging.getLogger("medseg.run")
+
+
+def train(
+    bundle: str | os.PathLike[str],
+    *,
+    presets: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    run_dir: Path | None = None,
+) -> Path:
+    """Trains a bundle.
+
+    Args:
+        bundle: Name or path.
+        presets: Names or paths of presets.
+        overrides: `KEY=VALUE` tokens.
+        run_dir: The run folder; `runs/<bundle>/<timestamp>` when None.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        MedsegError: For what a user can mend.
+        RunInterrupted: On Ctrl-C; the run can be resumed.
+    """
+    composition = compose(bundle, "train", presets=presets, overrides=overrides)
+    require_clean(composition)
+    folder = new_run_dir(composition.name, run_dir)
+    _train(composition, folder, resume=False)
+    return folder
+
+
+def resume(run: Path, *, overrides: Sequence[str] = (), bundle: str | None = None) -> Path:
+    """Goes on with a run from its last checkpoint.
+
+    Args:
+        run: The run folder.
+        overrides: `KEY=VALUE` tokens; only more epochs, the device, the workers and the data's folder may change.
+        bundle: The bundle, when it has moved since.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        MedsegError: For what a user can mend.
+        RunInterrupted: On Ctrl-C; the run can be resumed.
+    """
+    composition = read_run(run, overrides=overrides, bundle=bundle)
+    require_clean(composition)
+    folder = run.expanduser().resolve()
+    _train(composition, folder, resume=True)
+    return folder
+
+
+def predict(
+    bundle: str | os.PathLike[str],
+    inputs: Sequence[str | Path],
+    *,
+    output_dir: Path,
+    weights: Path | None = None,
+    presets: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    probabilities: bool = False,
+) -> list[Path]:
+    """Writes a label map for every case, in the scan's own grid.
+
+    A case that cannot be read or written stops none of the others; it is reported at the end.
+
+    Args:
+        bundle: Name or path.
+        inputs: Files, folders, or folders with a folder per case.
+        output_dir: Where `<case_id>.nii.gz` goes.
+        weights: A weights file or a run folder; the bundle's own when None.
+        presets: Names or paths of presets.
+        overrides: `KEY=VALUE` tokens.
+        probabilities: Whether to write the probabilities too.
+
+    Returns:
+        The label maps.
+
+    Raises:
+        MedsegError: For what a user can mend, a failed case included.
+    """
+    from medseg.datasets import find_cases
+
+    composition = compose(bundle, "inference", presets=presets, overrides=overrides)
+    require_clean(composition)
+    items = find_cases([Path(i) for i in inputs], modalities=_modalities(composition))
+    values: dict[str, Any] = {"dataset::data": items}
+    if weights is not None or not any(token.startswith("ckpt_path=") for token in overrides):
+        values["ckpt_path"] = str(find_weights(composition.bundle_root, weights))
+    if probabilities:
+        values["save_probabilities"] = True
+    folder = output_dir.expanduser().resolve()
+    _refuse_training_folder(folder)
+    make_folder(folder)
+    return _predict(composition.with_values({**_places(composition, folder), **values}), folder, items)
+
+
+def _train(composition: Composition, folder: Path, *, resume: bool) -> None:
+    composition = composition.with_values({**_places(composition, folder), "resume": False})
+    sha256 = composition.write(folder / CONFIG) if rank() == 0 else ""
+    with _running(composition, folder, log="train.log", verb="train", sha256=sha256, resume=resume):
+        parser = _parser(composition.with_values({"resume": resume}))
+        _log.info("run folder: %s", folder)
+        try:
+            for step in ("initialize", "run", "finalize"):
+                _evaluate(parser, step)
+        except KeyboardInterrupt as interrupt:
+            raise RunInterrupted(folder) from interrupt
+
+
+def _predict(composition: Composition, folder: Path, items: list[dict[str, Any]]) -> list[Path]:
+    outputs = {item["case_id"]: folder / f"{item['case_id']}.nii.gz" for item in items}
+    before = {case: _stamp(path) for case, path in outputs.items()}
+    sha256 = composition.write(folder / CONFIG)
+    failures: list[str] = []
+    with _running(composition, folder, log="predict.log", verb="predict", sha256=sha256, resume=False):
+        waiting = items
+        while waiting:
+            problem = _predict_cases(composition, waiting, total=len(items))
+            waiting = [item for item in waiting if _stamp(outputs[item["case_id"]]) == before[item["case_id"]]]
+            if not waiting:
+                break
+            # Cases go through in order, so the first without a result is the one that failed.
+            failed = waiting.pop(0)["case_id"]
+            failures.append(problem or f"{failed}: the bundle wrote no label map {outputs[failed].name}.")
+            _log.error("failed: %s", failures[-1])
+        if failures:
+            done = len(items) - len(failures)
+            msg = f"{'; '.join(failures)} ({done} of {len(items)} cases are written to {folder})"
+            raise DataError(msg)
+    return list(outputs.values())
+
+
+def _predict_cases(composition: Composition, items: list[dict[str, Any]], *, total: int) -> str | None:
+    """Runs the cases; returns what was wrong with the one that stopped it, if one did."""
+    # A tuple, because the parser would rewrite '#' and '@' inside the paths of a list.
+    parser = _parser(composition, data=tuple(items))
+    try:
+        _evaluate(parser, "initialize")
+        with _case_progress(parser.get_parsed_content("evaluator"), items, total=total):
+            _evaluate(parser, "run")
+        _evaluate(parser, "finalize")
+    except Exception as exception:
+        error = user_error(exception)
+        if not isinstance(error, DataError):
+            raise
+        _log.debug("case failed", exc_info=exception)
+        return str(error)
+    return None
+
+
+@contextmanager
+def _running(
+    composition: Composition, folder: Path, *, log: str, verb: str, sha256: str, resume: bool
+) -> Iterator[None]:
+    """The record and the log around a run; turns what a user can mend into a MedsegError."""
+    writes = rank() == 0
+    with run_log(folder / log if writes else None):
+        _start_torch()
+        try:
+            from medseg.record import RunRecord
+        except ImportError:
+            RunRecord = None  # type: ignore[assignment,misc]
+
+        config = composition.config
+        record = None
+        if writes and RunRecord is not None:
+            record = RunRecord.start(
+                folder,
+                verb=verb,
+                bundle=composition.name,
+                config_sha256=sha256,
+                seed=config.get("seed"),
+                device=_device(config),
+                resume=resume,
+            )
+        status = "failed"
+        try:
+            yield
+            status = "finished"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        except Exception as exception:
+            error = user_error(exception)
+            logging.getLogger("run").info("the run failed", exc_info=exception)
+            if error is None or error is exception:
+                raise
+            raise error from exception
+        finally:
+            if record is not None:
+                record.finish(status)
+
+
+def _start_torch() -> None:
+    """Imports torch and MONAI, with huge pages and every core, and keeps their chatter off the terminal."""
+    # Huge pages for tensors: 0.97 -> 0.77 s for a SegResNet forward pass on a CPU.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    import monai.bundle  # noqa: F401
+
+    silence_libraries()
+
+
+def _parser(composition: Composition, *, data: object = None) -> Any:
+    """MONAI's parser on the config, with the bundle's metadata."""
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser(copy.deepcopy(composition.config))
+    parser.read_meta(read_document(composition.bundle_root / "configs" / "metadata.json").content)
+    if data is not None:
+        parser["dataset::data"] = data
+    parser.parse(reset=True)
+    return parser
+
+
+def _evaluate(parser: Any, step: str) -> None:
+    """Evaluates a list of expressions in order, as monai.bundle.ConfigWorkflow does."""
+    expressions = parser.get(step)
+    if expressions is None:
+        return
+    names = [f"{step}::{i}" for i in range(len(expressions))] if isinstance(expressions, list) else [step]
+    for id_ in names:
+        parser.get_parsed_content(id_)
+        silence_libraries()
+
+
+@contextmanager
+def _case_progress(evaluator: Any, items: Sequence[dict[str, Any]], *, total: int) -> Iterator[None]:
+    """A bar on a terminal, a line for each case elsewhere."""
+    from ignite.engine import Events
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    done = total - len(items)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("predicting", total=total, completed=done)
+
+        def advance(engine: Any) -> None:
+            count = done + int(engine.state.iteration)
+            progress.update(task, completed=count)
+            if not console.is_terminal:
+                _log.info("%s: predicted (%d of %d)", items[count - done - 1]["case_id"], count, total)
+
+        evaluator.add_event_handler(Events.ITERATION_COMPLETED, advance)
+        yield
+
+
+def _places(composition: Composition, folder: Path) -> dict[str, Any]:
+    if "#" in str(composition.bundle_root):
+        msg = f"{composition.bundle_root}: MONAI turns every '#' of a path into '::'. Move the bundle."
+        raise ConfigError(msg)
+    return {"bundle_root": str(composition.bundle_root), "output_dir": str(folder)}
+
+
+def _modalities(composition: Composition) -> list[str]:
+    modalities = composition.config.get("modalities")
+    if not isinstance(modalities, list) or not all(isinstance(name, str) for name in modalities):
+        msg = f"{composition.where('modalities')}: {modalities!r} is no list of modalities, such as [t1c, flair]."
+        raise ConfigError(msg)
+    return modalities
+
+
+def _refuse_training_folder(folder: Path) -> None:
+    config = folder / CONFIG
+    if config.is_file() and ids.contains(read_document(config).content, "train::trainer"):
+        msg = f"{folder}: holds a training run. Give another folder, such as -o {folder / 'predictions'}."
+        raise ConfigError(msg)
+
+
+def _device(config: dict[str, Any]) -> str:
+    """The device that the config comes to, for the record."""
+    from monai.bundle import ConfigParser
+
+    wanted = {key: config[key] for key in ("imports", "device") if key in config}
+    try:
+        return str(ConfigParser(copy.deepcopy(wanted)).get_parsed_content("device"))
+    except (KeyError, ValueError, RuntimeError):
+        return str(config.get("device"))
+
+
+def _stamp(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.is_file() else None

@@ -1,0 +1,54 @@
+"""`medseg predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medseg.cli.tokens import after_dashes
+from medseg.errors import ConfigError
+
+
+def predict(
+    ctx: typer.Context,
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or path.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT... [KEY=VALUE]...", help="Scans: files, folders, or folders with one per case."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the label maps go.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="Weights file or run folder.", show_default="the bundle's own"),
+    ] = None,
+    preset: Annotated[list[str] | None, typer.Option("--preset", help="How to run: cpu, gpu, or a file.")] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the probabilities too.")] = False,
+) -> None:
+    """Segment scans: one label map per case, in the scan's own grid.
+
+    A token KEY=VALUE is a change of the config unless a path of that name exists; -- ends such changes.
+
+    Example: medseg predict brats_mri_segmentation scans/ -o out --weights runs/brats
+    """
+    from medseg.bundle.compose import compose
+    from medseg.bundle.overrides import split_tokens
+    from medseg.bundle.run import predict
+
+    config = compose(bundle, "inference", presets=preset or []).config
+    paths, overrides = split_tokens(inputs, config, after_dashes=after_dashes(ctx))
+    if not paths:
+        msg = "INPUT is missing. Give scans: files, folders, or folders with a folder per case."
+        raise ConfigError(msg)
+    written = predict(
+        bundle,
+        paths,
+        output_dir=output,
+        weights=weights,
+        presets=preset or [],
+        overrides=overrides,
+        probabilities=probabilities,
+    )
+    for path in written:
+        typer.echo(output / path.name)
