@@ -6,7 +6,10 @@ from medseg.engines.draws import Draw, DrawSampler, draw_at
 from medseg.engines.ema import Ema
 from medseg.engines.evaluator import SupervisedEvaluator
 from medseg.engines.events import RunEvents
+from medseg.engines.handler_group import HandlerGroup
 from medseg.engines.loader import CaseLoader, make_loader
+from medseg.engines.param_groups import decay_weights_only
+from medseg.engines.region_dice import region_dice
 from medseg.engines.schedules import cosine_with_warmup, optimizer_steps, polynomial_with_warmup
 from medseg.engines.trainer import SupervisedTrainer
 from medseg.engines.validate import Validate
@@ -17,16 +20,19 @@ __all__ = [
     "Draw",
     "DrawSampler",
     "Ema",
+    "HandlerGroup",
     "RunEvents",
     "SupervisedEvaluator",
     "SupervisedTrainer",
     "Validate",
     "cosine_with_warmup",
+    "decay_weights_only",
     "distribute",
     "draw_at",
     "initialize_distributed",
     "make_loader",
     "optimizer_steps",
     "polynomial_with_warmup",
+    "region_dice",
     "unwrap",
 ]
