@@ -129,18 +129,23 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _items(run: Path) -> dict[str, dict[str, Any]]:
-    """Cases of every datalist in the run folder and beside its predictions; the later file wins, a label stays."""
+    """Cases of the run's datalist and of its predictions; the later one wins, a label stays."""
     found: dict[str, dict[str, Any]] = {}
-    for path in (run / "datalist.json", run / "predictions" / "datalist.json", run / "evaluation" / "datalist.json"):
-        content = _json(path)
-        root = Path(content.get("dataset_dir") or path.parent)
+    listed = _json(run / "datalist.json")
+    predicted = _config(run / "predictions" / "config.yaml").get("dataset")
+    for root, content in ((run / str(listed.get("dataset_dir") or "."), listed), (run, predicted)):
         for item in _walk_items(content):
             known = found.setdefault(_case_id(item), {"label": None, "channels": None})
-            known["image"] = [root / image for image in _as_list(item["image"])]
+            known["image"] = [_place(image, root) for image in _as_list(item["image"])]
             known["channels"] = item.get("channels")
             if item.get("label"):
-                known["label"] = root / item["label"]
+                known["label"] = _place(str(item["label"]), root)
     return found
+
+
+def _place(name: str, root: Path) -> Path:
+    """A listed file, relative to its datalist, or to here when that is where it lies."""
+    return Path(name) if not (root / name).exists() and Path(name).exists() else root / name
 
 
 def _walk_items(node: Any) -> Iterator[Mapping[str, Any]]:
