@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from medseg.evaluation import Summary
 
-_COLUMNS = {"hd95_mm": "HD95 mm", "nsd": "NSD", "assd_mm": "ASSD mm", "volume_error_ml": "volume error ml"}
+_COLUMNS = {"hd95_mm": "HD95 mm", "nsd": "NSD", "assd_mm": "ASSD mm", "volume_error_ml": "error ml"}
 
 
 def evaluate(
@@ -61,12 +61,13 @@ def evaluate(
 def _table(summary: Summary) -> Table:
     from rich.table import Table
 
-    title = f"{len(summary.cases)} cases; {summary.surface_definition} surfaces; NSD at {summary.tolerance_mm:g} mm"
-    table = Table(title=title)
-    for heading in ("mean over cases", "Dice", "95 % interval", *_COLUMNS.values()):
-        table.add_column(heading, justify="left" if heading == "mean over cases" else "right")
+    settings = f"{summary.surface_definition} surfaces; NSD at {summary.tolerance_mm:g} mm"
+    table = Table(title=f"Means over {len(summary.cases)} cases; {settings}")
+    table.add_column("region", no_wrap=True)
+    for heading in ("Dice", "95 % CI", *_COLUMNS.values()):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, scores in [*summary.regions.items(), ("all regions", summary.mean)]:
         dice = scores["dice"]
-        interval = f"{dice.ci95[0]:.3f} to {dice.ci95[1]:.3f}"
+        interval = f"{dice.ci95[0]:.3f}-{dice.ci95[1]:.3f}"
         table.add_row(name, f"{dice.mean:.3f}", interval, *(f"{scores[column].mean:.3f}" for column in _COLUMNS))
     return table

@@ -107,7 +107,7 @@ class Summary:
 
 
 def _plain(scores: dict[str, Aggregate]) -> dict[str, dict[str, Any]]:
-    return {name: dataclasses.asdict(score) for name, score in scores.items()}
+    return {name: {**dataclasses.asdict(score), "ci95": list(score.ci95)} for name, score in scores.items()}
 
 
 def aggregate_cases(
