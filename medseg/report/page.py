@@ -159,7 +159,7 @@ def _reproduce(run: RunFolder) -> str:
     record = run.record
     command = record.get("command") or record.get("argv")
     if isinstance(command, list):
-        command = shlex.join(map(str, command))
+        command = _typed(command)
     parts = []
     if command:
         parts.append(f"<p>This run was started with:</p>{_code(str(command))}")
@@ -174,6 +174,13 @@ def _reproduce(run: RunFolder) -> str:
         again = f"medseg evaluate --pred predictions --ref REFERENCE --task segmentation{regions} -o evaluation"
         parts.append(f"<p>Scores of these or any other tool's label maps:</p>{_code(again)}")
     return "\n".join(parts) or absent("This run has no run.json, so how it was started is not known.")
+
+
+def _typed(words: list[Any]) -> str:
+    """A process's arguments as one types them, without the place where medseg is installed."""
+    program, *rest = map(str, words)
+    name = Path(program).stem
+    return shlex.join(["medseg" if name == "__main__" else name, *rest])
 
 
 def _code(line: str) -> str:

@@ -67,7 +67,10 @@ def environment_table(run: RunFolder) -> str:
     """What ran on what, from `run.json`."""
     if not run.record:
         return absent("This run has no run.json, so what it ran on is not known.")
-    rows = [[escape(key), f"<code>{escape(value)}</code>"] for key, value in _flat(run.record)]
+    shown = {key: value for key, value in run.record.items() if key != "command"}
+    if len(shown.get("sessions") or []) < 2:
+        shown.pop("sessions", None)  # the only session says what the record says
+    rows = [[escape(key), f"<code>{escape(value)}</code>"] for key, value in _flat(shown)]
     return table("The run and its environment", ["What", "Value"], rows)
 
 
@@ -113,6 +116,7 @@ def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}: ")
         elif isinstance(value, list):
-            yield name, " ".join(map(str, value))
+            for order, part in enumerate(value, start=1):
+                yield from _flat(part if isinstance(part, Mapping) else {"": part}, f"{name} {order}: ")
         elif value is not None:
             yield name, f"{value:.1f}" if isinstance(value, float) else str(value)

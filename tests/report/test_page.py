@@ -145,3 +145,22 @@ def test_metrics_with_unknown_columns_and_iterations_are_drawn(make_run: MakeRun
 
 def test_a_run_of_forty_cases_stays_small(make_run: MakeRun) -> None:
     assert write_report(make_run(cases=40)).stat().st_size < 1_000_000
+
+
+def test_the_command_is_shown_as_it_was_typed(make_run: MakeRun) -> None:
+    run = make_run(pictures=False)
+    record = {"command": ["/opt/env/bin/medseg", "train", "b", "roi_size=[8, 8, 8]"], "sessions": [{"wall_s": 1.0}]}
+    (run / "run.json").write_text(json.dumps(record | {"bundle": "b", "resumed": 0}))
+    text = " ".join(read(write_report(run))[1].words)
+    assert "medseg train b 'roi_size=[8, 8, 8]'" in text
+    assert "/opt/env" not in text
+    assert "sessions" not in text
+
+
+def test_each_session_of_a_resumed_run_is_listed(make_run: MakeRun) -> None:
+    run = make_run(pictures=False)
+    sessions = [{"status": "killed"}, {"status": "finished", "wall_s": 61.25}]
+    (run / "run.json").write_text(json.dumps({"bundle": "b", "resumed": 1, "sessions": sessions}))
+    text = " ".join(read(write_report(run))[1].words)
+    assert "sessions 1: status" in text
+    assert "sessions 2: wall s" in text
