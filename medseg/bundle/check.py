@@ -71,7 +71,7 @@ def check_bundle(bundle: str | Path) -> list[Finding]:
             findings += [f for d in bundle_documents(root, workflow) for f in _check_document(d, root)]
             findings += check_composition(compose(root, workflow))
         except ConfigError as error:
-            findings.append(Finding(f"configs/{workflow}", str(error)))
+            findings.append(Finding(workflow, str(error).replace(f"{root}/", "")))
     return list(dict.fromkeys(findings))
 
 

@@ -26,7 +26,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 _CONTRACT = """
 bundle_root dataset_dir datalist fold output_dir ckpt_path device amp seed epochs val_interval batch_size num_workers
-roi_size learning_rate modalities label_convention handlers tta runtime max_memory_mb network_def
+roi_size samples_per_epoch learning_rate modalities label_convention handlers tta runtime max_memory_mb network_def
 """
 CONTRACT_KEYS = frozenset(_CONTRACT.split())
 # The loader is the one part below the top level that a distributed run must reach.

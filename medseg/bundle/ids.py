@@ -85,13 +85,13 @@ def walk(value: Any, id_: str = "") -> Iterator[tuple[str, Any]]:
 
 def nearest_id(config: dict[str, Any], id_: str) -> str | None:
     """The id in the config that was probably meant, if any is near."""
-    known = [known for known, _ in walk(config)]
-    if SEP not in id_:
-        close = difflib.get_close_matches(id_, list(config), n=1, cutoff=0.6)
+    known = [known_id for known_id, _ in walk(config)]
+    if SEP in id_:
+        close = difflib.get_close_matches(id_, known, n=1, cutoff=0.6)
+        return close[0] if close else None
+    leaves = {known_id.rpartition(SEP)[2]: known_id for known_id in reversed(known)}
+    for names in ([id_] if id_ in leaves else [], list(config), list(leaves)):
+        close = difflib.get_close_matches(id_, names, n=1, cutoff=0.6)
         if close:
-            return close[0]
-        leaves = {known_id.rpartition(SEP)[2]: known_id for known_id in reversed(known)}
-        close = difflib.get_close_matches(id_, list(leaves), n=1, cutoff=0.6)
-        return leaves[close[0]] if close else None
-    close = difflib.get_close_matches(id_, known, n=1, cutoff=0.6)
-    return close[0] if close else None
+            return close[0] if close[0] in config else leaves[close[0]]
+    return None

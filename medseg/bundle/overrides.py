@@ -42,7 +42,8 @@ def parse_override(token: str) -> Override:
         msg = f"{key}: the value is empty. Write {key}=VALUE, or {key}='\"\"' for an empty text."
         raise ConfigError(msg)
     try:
-        value = parse_value(text)
+        # References, macros and expressions are MONAI's; YAML refuses a plain '@' or '%'.
+        value = text if text[0] in "@%$" else parse_value(text)
     except ValueError as error:
         msg = f"{key}: the value {text!r} is not valid YAML ({error}). Quote it for the shell, such as '{key}=[1, 2]'."
         raise ConfigError(msg) from error
@@ -137,6 +138,8 @@ def _fit(config: dict[str, Any], id_: str, value: Any) -> Any:
     if wanted != got:
         scalar = not isinstance(value, (list, dict))
         hint = f" Quote it to mean text: {id_}='\"{value}\"'." if wanted == "text" and scalar else ""
+        if got == "text" and ids.contains(config, value):
+            hint = f" Did you mean {id_}=@{value}?"
         msg = f"{id_}: {value!r} is {got}, but {wanted} is wanted, such as {_example(default)}.{hint}"
         raise ConfigError(msg)
     if wanted == "a list":

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medseg.bundle import ids
 from medseg.bundle.check import require_clean
@@ -20,7 +20,12 @@ from medseg.bundle.run_log import run_log, silence_libraries
 from medseg.bundle.weights import find_weights
 from medseg.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    from medseg.record import RunRecord
+
 _log = logging.getLogger("medseg.run")
+# Not below "medseg": what it says goes into the log file only.
+_file_log = logging.getLogger("run")
 
 
 def train(
@@ -168,7 +173,7 @@ def _predict_cases(composition: Composition, items: list[dict[str, Any]], *, tot
         error = user_error(exception)
         if not isinstance(error, DataError):
             raise
-        _log.debug("case failed", exc_info=exception)
+        _file_log.info("a case failed", exc_info=exception)
         return str(error)
     return None
 
@@ -178,26 +183,9 @@ def _running(
     composition: Composition, folder: Path, *, log: str, verb: str, sha256: str, resume: bool
 ) -> Iterator[None]:
     """The record and the log around a run; turns what a user can mend into a MedsegError."""
-    writes = rank() == 0
-    with run_log(folder / log if writes else None):
+    with run_log(folder / log if rank() == 0 else None):
         _start_torch()
-        try:
-            from medseg.record import RunRecord
-        except ImportError:
-            RunRecord = None  # type: ignore[assignment,misc]
-
-        config = composition.config
-        record = None
-        if writes and RunRecord is not None:
-            record = RunRecord.start(
-                folder,
-                verb=verb,
-                bundle=composition.name,
-                config_sha256=sha256,
-                seed=config.get("seed"),
-                device=_device(config),
-                resume=resume,
-            )
+        record = _start_record(composition, folder, verb=verb, sha256=sha256, resume=resume) if rank() == 0 else None
         status = "failed"
         try:
             yield
@@ -207,13 +195,43 @@ def _running(
             raise
         except Exception as exception:
             error = user_error(exception)
-            logging.getLogger("run").info("the run failed", exc_info=exception)
+            _file_log.info("the run failed", exc_info=exception)
             if error is None or error is exception:
                 raise
             raise error from exception
         finally:
             if record is not None:
-                record.finish(status)
+                _finish_record(record, status)
+
+
+def _start_record(composition: Composition, folder: Path, *, verb: str, sha256: str, resume: bool) -> RunRecord:
+    import torch
+
+    from medseg.record import RunRecord
+
+    device = _device(composition.config)
+    facts = {"device_name": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
+    return RunRecord.start(
+        folder,
+        verb=verb,
+        bundle=composition.name,
+        config_sha256=sha256,
+        seed=composition.config.get("seed"),
+        device=device,
+        resume=resume,
+        **facts,
+    )
+
+
+def _finish_record(record: RunRecord, status: str) -> None:
+    import torch
+
+    gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
+    try:
+        record.finish(status, **({"gpu_peak_memory_mb": round(gpu, 1)} if gpu else {}))
+    except DataError as error:
+        # A full disk ended the run already; its own error matters more than this one.
+        _log.warning("%s", error)
 
 
 def _start_torch() -> None:

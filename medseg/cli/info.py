@@ -6,8 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-_PACKAGES = ("medseg", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "numba", "safetensors")
-
 
 def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show versions, devices, bundles, presets and datasets."""
@@ -20,33 +18,21 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     for title, rows in facts.items():
         typer.echo(title)
         for name, value in rows.items():
-            typer.echo(f"  {name:<26} {value}")
+            typer.echo(f"  {name:<26} {value or 'not installed'}")
 
 
 def _facts() -> dict[str, dict[str, Any]]:
     from medseg.bundle.find import list_bundles, list_presets
+    from medseg.record import versions
 
     return {
-        "versions": _versions(),
+        # Read without importing: torch and monai take seconds.
+        "versions": versions(),
         "devices": _devices(),
         "bundles": {name: str(root) for name, root in list_bundles().items()},
         "presets": {name: str(path) for name, path in list_presets().items()},
         "datasets": {"brats phantoms": "medseg data phantom brats --out DIR"},
     }
-
-
-def _versions() -> dict[str, str]:
-    # The versions that are installed, without importing them: torch and monai take seconds.
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
 
 
 def _devices() -> dict[str, str]:

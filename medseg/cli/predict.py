@@ -16,14 +16,16 @@ def predict(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or path.")],
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT... [KEY=VALUE]...", help="Scans: files, folders, or folders with one per case."),
+        typer.Argument(metavar="INPUT... [KEY=VALUE]", help="Scans: files, folders, or folders with one per case."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the label maps go.")],
     weights: Annotated[
         Path | None,
         typer.Option("--weights", metavar="FILE", help="Weights file or run folder.", show_default="the bundle's own"),
     ] = None,
-    preset: Annotated[list[str] | None, typer.Option("--preset", help="How to run: cpu, gpu, or a file.")] = None,
+    preset: Annotated[
+        list[str] | None, typer.Option("--preset", metavar="P", help="How to run: cpu, gpu, or a file.")
+    ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the probabilities too.")] = False,
 ) -> None:
     """Segment scans: one label map per case, in the scan's own grid.

@@ -15,15 +15,15 @@ def train(
         str | None, typer.Argument(metavar="BUNDLE", help="Name or path; left out with --resume.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the config, such as epochs=20.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes of the config, such as epochs=20.")
     ] = None,
     preset: Annotated[
-        list[str] | None, typer.Option("--preset", help="How to run: smoke, cpu, gpu, ddp, or a file.")
+        list[str] | None, typer.Option("--preset", metavar="P", help="How to run: smoke, cpu, gpu, ddp, or a file.")
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="Run folder.", show_default="runs/BUNDLE/TIMESTAMP")
+        Path | None, typer.Option("--run-dir", metavar="DIR", help="Run folder.", show_default="runs/BUNDLE/TIMESTAMP")
     ] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", help="Go on with this run.")] = None,
+    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with this run.")] = None,
 ) -> None:
     """Train a bundle, or go on with a run.
 
