@@ -12,9 +12,11 @@ from medseg.engines.handler_group import HandlerGroup
 from medseg.engines.interrupt import Interrupt, Interrupted
 from medseg.engines.loader import CaseLoader, make_loader
 from medseg.engines.metrics_csv import MetricsCsv
+from medseg.engines.param_groups import decay_weights_only
 from medseg.engines.progress import Progress
 from medseg.engines.region_dice import region_dice
 from medseg.engines.schedules import cosine_with_warmup, optimizer_steps, polynomial_with_warmup
+from medseg.engines.score_cases import ScoreCases
 from medseg.engines.tensorboard import TensorBoard
 from medseg.engines.trainer import SupervisedTrainer
 from medseg.engines.validate import Validate
@@ -34,12 +36,14 @@ __all__ = [
     "Progress",
     "RunCheckpoint",
     "RunEvents",
+    "ScoreCases",
     "SupervisedEvaluator",
     "SupervisedTrainer",
     "TensorBoard",
     "Validate",
     "WeightsLoader",
     "cosine_with_warmup",
+    "decay_weights_only",
     "distribute",
     "draw_at",
     "initialize_distributed",

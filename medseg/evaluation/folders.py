@@ -54,17 +54,40 @@ def evaluate_folders(
         DataError: When no files match, no case can be scored, or the results cannot be written.
     """
     _check_settings(tolerance_mm, surface)
-    convention = get_convention(regions) if regions is not None else None
     matches = match_files(Path(pred), Path(ref))
+    return evaluate_matches(
+        matches,
+        out_dir=out_dir,
+        regions=regions,
+        tolerance_mm=tolerance_mm,
+        surface=surface,
+        workers=workers,
+        show_progress=show_progress,
+    )
+
+
+def evaluate_matches(
+    matches: Matches,
+    *,
+    out_dir: str | Path,
+    regions: str | None = None,
+    tolerance_mm: float = 1.0,
+    surface: SurfaceDefinition = "deepmind",
+    workers: int | None = None,
+    show_progress: bool = False,
+) -> Summary:
+    """Score pairs of files that are already matched; the rest as `evaluate_folders`."""
+    _check_settings(tolerance_mm, surface)
+    convention = get_convention(regions) if regions is not None else None
     _make_folder(Path(out_dir))
     score = partial(score_case, convention=convention, tolerance_mm=float(tolerance_mm), definition=surface)
     scored, failed = _score_all(matches, score, workers=workers, show_progress=show_progress)
     if not scored:
-        msg = f"{ref}: none of {len(matches.pairs)} cases could be scored. First: {next(iter(failed.values()))}"
+        msg = f"{out_dir}: none of {len(matches.pairs)} cases could be scored. First: {next(iter(failed.values()))}"
         raise DataError(msg)
     names = tuple(convention.regions) if convention else _label_names(scored)
     if not names:
-        msg = f"{ref}: every label map is empty, here and in {pred}. Without labels, say which regions: --regions."
+        msg = f"{out_dir}: every label map is empty, references and predictions. Without labels, say which regions: --regions."
         raise DataError(msg)
     by_region, mean = aggregate_cases(scored, names)
     summary = Summary(
