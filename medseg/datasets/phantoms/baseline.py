@@ -1,0 +1,235 @@
+"""What intensity thresholds alone can do: the floor that a network must clear to have learned anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from medseg.labels import LabelConvention, labels_to_regions, regions_to_labels
+
+Images = npt.NDArray[np.generic]
+Mask = npt.NDArray[np.bool_]
+
+_LEVELS = 48  # candidate thresholds for each bound
+_SWEEPS = 4
+_STRIDE = 5  # one voxel in five is enough to place a threshold
+
+
+@dataclass(frozen=True)
+class RegionRule:
+    """A voxel is in the region when each normalised sequence lies between two thresholds.
+
+    Attributes:
+        low: Lower thresholds, one for each sequence; -inf where there is none.
+        high: Upper thresholds.
+        largest_only: Whether only the largest connected component is kept.
+        filled: Whether holes are filled, as necrosis within an enhancing rim.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    largest_only: bool = False
+    filled: bool = False
+
+    def apply(self, normalised: npt.NDArray[np.float32], within: Mask) -> Mask:
+        """The region's mask inside `within`, for sequences `(C, X, Y, Z)`."""
+        box = _bounding_box(within)
+        mask = within[box].copy()
+        for image, low, high in zip(normalised, self.low, self.high, strict=True):
+            mask &= (image[box] >= low) & (image[box] <= high)
+        mask = _largest(mask) if self.largest_only else mask
+        whole = np.zeros_like(within)
+        whole[box] = _filled(mask) if self.filled else mask
+        return whole
+
+
+@dataclass(frozen=True)
+class ThresholdBaseline:
+    """Thresholds fitted to training cases, region by region, the inner regions inside the outer ones.
+
+    Attributes:
+        convention: What the labels mean.
+        rules: One rule for each region, the largest region first.
+    """
+
+    convention: LabelConvention
+    rules: dict[str, RegionRule]
+
+    @classmethod
+    def fit(
+        cls, images: Sequence[Images], labels: Sequence[npt.NDArray[np.generic]], *, convention: LabelConvention
+    ) -> ThresholdBaseline:
+        """The thresholds with the best mean Dice on the training cases.
+
+        Each bound of each sequence is set in turn to the best of 48 levels, four times over. Then the best clean-up is
+        chosen (largest component, filled holes), and the lower bounds are moved once more under it.
+
+        Args:
+            images: Sequences of each case, `(C, X, Y, Z)`, 0 outside the brain.
+            labels: Label map of each case, `(X, Y, Z)`.
+            convention: What the labels mean.
+        """
+        cases = [normalise(image) for image in images]
+        regions = [labels_to_regions(label, convention) for label in labels]
+        brains = [np.any(case != 0, axis=0) for case in cases]
+        rules: dict[str, RegionRule] = {}
+        within = brains
+        # The whole first, then the parts in it; the smallest before the middle one, which may be its filled self.
+        for name in sorted(convention.regions, key=lambda name: _fit_order(name, convention)):
+            truth = [region[list(convention.regions).index(name)] for region in regions]
+            rules[name] = _fit_region(cases, truth, within, tuple(rules.values()))
+            if within is brains:
+                within = [rules[name].apply(case, mask) for case, mask in zip(cases, brains, strict=True)]
+        return cls(convention, rules)
+
+    def predict(self, image: Images) -> npt.NDArray[np.uint8]:
+        """The label map of a case with sequences `(C, X, Y, Z)`."""
+        normalised = normalise(image)
+        whole = None
+        masks: dict[str, Mask] = {}
+        for name, rule in self.rules.items():
+            masks[name] = rule.apply(normalised, np.any(normalised != 0, axis=0) if whole is None else whole)
+            whole = masks[name] if whole is None else whole
+        return regions_to_labels(np.stack([masks[name] for name in self.convention.regions]), self.convention)
+
+
+def normalise(image: Images) -> npt.NDArray[np.float32]:
+    """Each sequence with mean 0 and SD 1 over its non-zero voxels; 0 stays outside."""
+    normalised = np.zeros(image.shape, dtype=np.float32)
+    for out, channel in zip(normalised, image, strict=True):
+        inside = channel != 0
+        values = channel[inside].astype(np.float64)
+        if values.size:
+            out[inside] = (values - values.mean()) / max(float(values.std()), 1e-6)
+    return normalised
+
+
+def mean_region_dice(
+    predicted: npt.NDArray[np.generic], truth: npt.NDArray[np.generic], convention: LabelConvention
+) -> float:
+    """Mean Dice over the convention's regions of two label maps; 1 for a region empty in both."""
+    pairs = zip(labels_to_regions(predicted, convention), labels_to_regions(truth, convention), strict=True)
+    return float(np.mean([_dice(mask, reference) for mask, reference in pairs]))
+
+
+def _fit_order(name: str, convention: LabelConvention) -> tuple[bool, int]:
+    sizes = {region: len(values) for region, values in convention.regions.items()}
+    return (sizes[name] < max(sizes.values()), sizes[name])
+
+
+def _fit_region(
+    cases: Sequence[npt.NDArray[np.float32]],
+    truth: Sequence[Mask],
+    within: Sequence[Mask],
+    fitted: tuple[RegionRule, ...],
+) -> RegionRule:
+    """The best of the fitted bounds and those of the regions before, each with and without clean-up."""
+    values = [case[:, mask] for case, mask in zip(cases, within, strict=True)]
+    inside = [reference[mask] for reference, mask in zip(truth, within, strict=True)]
+    missed = [int(reference.sum()) - int(kept.sum()) for reference, kept in zip(truth, inside, strict=True)]
+    bounds = _fit_bounds(
+        [value[:, ::_STRIDE] for value in values],
+        [kept[::_STRIDE] for kept in inside],
+        [lost // _STRIDE for lost in missed],
+    )
+    best = RegionRule(tuple(bounds[0].tolist()), tuple(bounds[1].tolist()))
+
+    def score(rule: RegionRule) -> float:
+        return _mean_dice(rule, cases, truth, within)
+
+    cleaned = [
+        replace(rule, largest_only=largest, filled=filled)
+        for rule in (best, *fitted)
+        for largest in (False, True)
+        for filled in (False, True)
+    ]
+    best = max(cleaned, key=score)
+    return max([best, *_moved(best)], key=score)
+
+
+def _fit_bounds(
+    values: Sequence[npt.NDArray[np.float32]], inside: Sequence[Mask], missed: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """Lower and upper bounds `(2, C)` by coordinate ascent on the mean Dice."""
+    channels = values[0].shape[0]
+    bounds = np.stack([np.full(channels, -np.inf), np.full(channels, np.inf)])
+    foreground = np.concatenate([value[:, kept] for value, kept in zip(values, inside, strict=True)], axis=1)
+    levels = np.quantile(foreground, np.linspace(0.0, 1.0, _LEVELS), axis=1).T
+    for _ in range(_SWEEPS):
+        for channel in range(channels):
+            for side in (0, 1):
+                scores = np.zeros(_LEVELS + 1)
+                for value, kept, lost in zip(values, inside, missed, strict=True):
+                    scores += _dice_by_level(value, kept, lost, bounds, channel=channel, side=side, levels=levels)
+                best = int(scores.argmax())
+                bounds[side, channel] = (-np.inf, np.inf)[side] if best == _LEVELS else levels[channel, best]
+    return bounds
+
+
+def _dice_by_level(
+    value: npt.NDArray[np.float32],
+    kept: Mask,
+    lost: int,
+    bounds: npt.NDArray[np.float64],
+    *,
+    channel: int,
+    side: int,
+    levels: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Dice for each level of one bound, the others fixed; the last entry is without that bound."""
+    free = bounds.copy()
+    free[side, channel] = (-np.inf, np.inf)[side]
+    chosen = ((value >= free[0][:, None]) & (value <= free[1][:, None])).all(axis=0)
+    sorted_all, sorted_true = np.sort(value[channel, chosen]), np.sort(value[channel, chosen & kept])
+    positives, hits = (_passing(array, levels[channel], side) for array in (sorted_all, sorted_true))
+    total = int(kept.sum()) + lost
+    return 2.0 * hits / np.maximum(positives + total, 1)
+
+
+def _passing(ordered: npt.NDArray[np.float32], levels: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:
+    """How many values pass a lower (0) or upper (1) bound at each level, then without bound."""
+    below = np.searchsorted(ordered, levels, side="left" if side == 0 else "right")
+    counts = ordered.size - below if side == 0 else below
+    return np.append(counts, ordered.size).astype(np.float64)
+
+
+def _moved(rule: RegionRule) -> list[RegionRule]:
+    """The rule with each finite lower bound a little lower or higher, since clean-up shifts the best one."""
+    rules = []
+    for channel, low in enumerate(rule.low):
+        for step in (-0.4, -0.2, 0.2, 0.4) if np.isfinite(low) else ():
+            rules.append(replace(rule, low=(*rule.low[:channel], low + step, *rule.low[channel + 1 :])))
+    return rules
+
+
+def _mean_dice(
+    rule: RegionRule, cases: Sequence[npt.NDArray[np.float32]], truth: Sequence[Mask], within: Sequence[Mask]
+) -> float:
+    triples = zip(cases, truth, within, strict=True)
+    return float(np.mean([_dice(rule.apply(case, mask), reference) for case, reference, mask in triples]))
+
+
+def _bounding_box(mask: Mask) -> tuple[slice, ...]:
+    return (ndimage.find_objects(mask.astype(np.uint8)) or [(slice(0, 1),) * 3])[0]
+
+
+def _largest(mask: Mask) -> Mask:
+    labelled, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    return np.asarray(labelled == 1 + int(np.bincount(labelled.ravel())[1:].argmax()))
+
+
+def _filled(mask: Mask) -> Mask:
+    """The mask and what it encloses: whatever background does not reach the border."""
+    labelled, _ = ndimage.label(~np.pad(mask, 1))
+    return np.asarray(labelled != labelled[0, 0, 0])[1:-1, 1:-1, 1:-1]
+
+
+def _dice(mask: Mask, reference: Mask) -> float:
+    total = int(mask.sum()) + int(reference.sum())
+    return 2.0 * int((mask & reference).sum()) / total if total else 1.0
