@@ -59,7 +59,7 @@ def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for name, value in metrics.items():
-        values = torch.as_tensor(value).flatten().tolist()
+        values = torch.as_tensor(value, dtype=torch.float64).flatten().tolist()
         found |= (
             {name: float(values[0])} if len(values) == 1 else {f"{name}_{i}": float(v) for i, v in enumerate(values)}
         )

@@ -87,7 +87,7 @@ def fill_network(network: torch.nn.Module, weights: Mapping[str, Any], *, source
     if differences:
         count, some = len(differences), "; ".join(differences[:3])
         msg = (
-            f"{source}: weights for another network: {count} of {len(wanted)} tensors do not match: {some}. "
+            f"{source}: weights for another network: {count} tensors do not match (it has {len(wanted)}): {some}. "
             "Choose the network that these weights were trained with (network_def), or other weights."
         )
         raise WeightsError(msg)

@@ -28,6 +28,7 @@ from monai.transforms import (
     RandGaussianNoised,
     Transform,
 )
+from monai.utils import set_determinism
 
 import medseg.engines.atomic
 from medseg.engines import (
@@ -82,7 +83,7 @@ RANDOM = (
 
 
 def build(run_dir, *, workers, resume):
-    torch.manual_seed(7)
+    set_determinism(7)  # a forked child's Python generator starts anywhere
     network = UNet(3, 2, 2, (4, 8), (2,), dropout=0.2, norm="batch")
     optimizer = torch.optim.AdamW(network.parameters(), 5e-3)
     ema = Ema(network, 0.9)
