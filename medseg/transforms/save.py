@@ -17,13 +17,12 @@ KINDS = ("labels", "probabilities")
 
 
 class SaveCased(MapTransform):
-    """Writes `<output_dir>/<case_id><suffix>.nii.gz` on the grid of the case's first image file.
+    """Writes `<output_dir>/<case_id>.nii.gz` on the grid of the case's first image file.
 
     Args:
         keys: Keys of the results, `(1, X, Y, Z)` label maps or `(R, X, Y, Z)` probabilities, already in native space.
         output_dir: Folder to write to; made when absent.
         kind: `labels` writes uint8, `probabilities` float32 with the regions as the last axis.
-        suffix: Added to the file's name, such as `_prob`.
         source_key: Key of the image whose meta names the scan.
         allow_missing_keys: Whether an item without a key passes.
     """
@@ -34,7 +33,6 @@ class SaveCased(MapTransform):
         output_dir: str | Path,
         *,
         kind: str = "labels",
-        suffix: str = "",
         source_key: str = "image",
         allow_missing_keys: bool = False,
     ) -> None:
@@ -44,7 +42,6 @@ class SaveCased(MapTransform):
             raise ValueError(msg)
         self.output_dir = Path(output_dir)
         self.kind = kind
-        self.suffix = suffix
         self.source_key = source_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -65,7 +62,7 @@ class SaveCased(MapTransform):
                     f"Invert the spatial transforms before SaveCased."
                 )
                 raise DataError(msg)
-            path = self.output_dir / f"{case_id}{self.suffix}.nii.gz"
+            path = self.output_dir / f"{case_id}.nii.gz"
             if self.kind == "labels":
                 write_label_map(path, result[0].astype(np.uint8), like=reference)
             else:

@@ -43,8 +43,8 @@ def test_a_label_map_is_written_on_the_grid_of_the_scan(scan, tmp_path):
 
 def test_probabilities_are_written_with_the_regions_last(scan, tmp_path):
     probabilities = torch.rand(3, 2, 3, 4)
-    SaveCased("pred", tmp_path, kind="probabilities", suffix="_prob")({**scan, "pred": probabilities})
-    written = np.asarray(nib.load(tmp_path / "c1_prob.nii.gz").dataobj)
+    SaveCased("pred", tmp_path, kind="probabilities")({**scan, "pred": probabilities})
+    written = np.asarray(nib.load(tmp_path / "c1.nii.gz").dataobj)
     assert np.allclose(written, np.moveaxis(probabilities.numpy(), 0, -1))
 
 
