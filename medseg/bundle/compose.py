@@ -31,6 +31,11 @@ roi_size samples_per_epoch learning_rate modalities label_convention handlers tt
 CONTRACT_KEYS = frozenset(_CONTRACT.split())
 # The loader is the one part below the top level that a distributed run must reach.
 _LOADER_IDS = ("train::dataloader", "train::sampler")
+# The resolved config in a run folder, and what in it says where it ran rather than what was learnt.
+CONFIG = "config.yaml"
+_OF_THE_PLACE = frozenset(
+    ["bundle_root", "output_dir", "ckpt_path", "device", "dataset_dir", "datalist", "fold", "num_workers"]
+)
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -88,15 +93,21 @@ class Composition:
 
 
 def compose(
-    bundle: str | os.PathLike[str], workflow: str, *, presets: Sequence[str] = (), overrides: Sequence[str] = ()
+    bundle: str | os.PathLike[str],
+    workflow: str,
+    *,
+    presets: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    run: Path | None = None,
 ) -> Composition:
-    """The config of a bundle's workflow with presets and overrides laid over it, in this order.
+    """The config of a bundle's workflow with a run's model, presets and overrides laid over it, in this order.
 
     Args:
         bundle: Name or path of the bundle.
         workflow: `train`, `inference` or `evaluate`.
         presets: Names or paths of presets.
         overrides: `KEY=VALUE` tokens.
+        run: Folder of a training run of this bundle, whose network, modalities and other shared values count.
 
     Raises:
         ConfigError: For a bundle, preset, file, key or value that cannot be.
@@ -104,6 +115,8 @@ def compose(
     composition = Composition(bundle_root=find_bundle(bundle), workflow=workflow, config={})
     for document in bundle_documents(composition.bundle_root, workflow):
         _lay(composition, document)
+    if run is not None:
+        _lay_run(composition, read_document(run / CONFIG))
     for preset in presets:
         _lay_preset(composition, read_document(find_preset(preset)))
     for token in overrides:
@@ -168,6 +181,24 @@ def _set(composition: Composition, key: str, value: Any, document: Document) -> 
     except KeyError:
         msg = f"{document.path}: {key!r} has no parent in the files before it."
         raise ConfigError(msg) from None
+
+
+def _lay_run(composition: Composition, document: Document) -> None:
+    """Lays what common.yaml shares between training and prediction over the config, as the run had it."""
+    if Path(str(document.content.get("bundle_root", ""))).name != composition.bundle_root.name:
+        return
+    common, *others = (
+        _top_keys(composition.bundle_root, name) for name in ("common", "train", *LAYERS["evaluate"][1:])
+    )
+    for key in sorted(common.difference(_OF_THE_PLACE, *others) & document.content.keys()):
+        _set(composition, key, copy.deepcopy(document.content[key]), document)
+
+
+def _top_keys(root: Path, name: str) -> set[str]:
+    """Top-level keys that a file of the bundle sets or reaches into."""
+    path = config_file(root, name)
+    keys = read_document(path).content if path is not None else ()
+    return {ids.normalize(str(key).removeprefix("+")).partition(ids.SEP)[0] for key in keys}
 
 
 def _lay_preset(composition: Composition, document: Document) -> None:

@@ -11,6 +11,8 @@ from medseg.errors import DataError, MedsegError
 
 # A loader worker sends its exception as text: the class and its line stand in the traceback it quotes.
 _QUOTED = re.compile(r"^(?:\w+\.)*(\w+Error): (.+)$", re.M)
+# monai.utils.module.instantiate
+_REFUSED = re.compile(r"Failed to instantiate component '([\w.]+)'")
 _DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "the disk is read-only"}
 
 
@@ -28,6 +30,10 @@ def user_error(exception: BaseException) -> MedsegError | None:
         if isinstance(link, OSError) and link.errno in _DISK:
             name = f"{link.filename}: " if link.filename else ""
             return DataError(f"{name}cannot write, {_DISK[link.errno]}. Free some space, then resume.")
+        refused = _REFUSED.match(str(link))
+        if refused is not None and isinstance(link.__cause__, ValueError):
+            why = " ".join(str(link.__cause__).split())
+            return errors.ConfigError(f"{refused[1]} refuses its arguments: {why}")
         if type(link).__name__ == "OutOfMemoryError":
             msg = "the GPU's memory is used up. Lower batch_size or roi_size, or set device=cpu."
             return errors.ConfigError(msg)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from medseg.bundle import ids
 from medseg.bundle.check import require_clean
-from medseg.bundle.compose import Composition, compose
+from medseg.bundle.compose import CONFIG, Composition, compose
 from medseg.bundle.documents import read_document
 from medseg.bundle.failures import user_error
-from medseg.bundle.run_folder import CONFIG, RunInterrupted, make_folder, new_run_dir, rank, read_run
+from medseg.bundle.run_folder import RunInterrupted, make_folder, new_run_dir, rank, read_run
 from medseg.bundle.run_log import run_log, silence_libraries
-from medseg.bundle.weights import find_weights
+from medseg.bundle.weights import find_weights, run_of
 from medseg.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def predict(
         bundle: Name or path.
         inputs: Files, folders, or folders with a folder per case.
         output_dir: Where `<case_id>.nii.gz` goes.
-        weights: A weights file or a run folder; the bundle's own when None.
+        weights: A weights file or a run folder; the bundle's own when None. Weights in a run folder bring the
+            run's network, modalities and other values that common.yaml shares.
         presets: Names or paths of presets.
         overrides: `KEY=VALUE` tokens.
         probabilities: Whether to write the probabilities too.
@@ -110,7 +111,7 @@ def predict(
     """
     from medseg.datasets import find_cases
 
-    composition = compose(bundle, "inference", presets=presets, overrides=overrides)
+    composition = compose(bundle, "inference", presets=presets, overrides=overrides, run=run_of(weights))
     require_clean(composition)
     items = find_cases([Path(i) for i in inputs], modalities=_modalities(composition))
     values: dict[str, Any] = {"dataset::data": items}

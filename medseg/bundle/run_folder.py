@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from medseg.bundle import ids
-from medseg.bundle.compose import Composition, apply_token
+from medseg.bundle.compose import CONFIG, Composition, apply_token
 from medseg.bundle.documents import read_document
 from medseg.bundle.find import find_bundle, is_bundle
 from medseg.bundle.overrides import parse_override
 from medseg.errors import ConfigError
 
-CONFIG = "config.yaml"
 # Everything else decides what is learnt, and the rest of the run would not fit to its beginning.
 _MAY_CHANGE = ("epochs", "device", "num_workers", "dataset_dir")
 
@@ -48,7 +47,8 @@ def new_run_dir(name: str, run_dir: Path | None) -> Path:
         raise ConfigError(msg)
     folder = (Path("runs") / name / time.strftime("%Y%m%d-%H%M%S") if run_dir is None else Path(run_dir)).expanduser()
     if rank() == 0:
-        if (folder / CONFIG).exists():
+        # A run that failed before it learnt anything may be started again in its place.
+        if any((folder / "checkpoints").glob("*")) or (folder / "metrics.csv").exists():
             msg = f"{folder}: holds a run already. Go on with --resume {folder}, or give another --run-dir."
             raise ConfigError(msg)
         make_folder(folder)

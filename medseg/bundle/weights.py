@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from medseg.bundle import ids
+from medseg.bundle.compose import CONFIG
 from medseg.bundle.documents import read_document
 from medseg.errors import WeightsError
 
@@ -31,6 +33,15 @@ def find_weights(bundle_root: Path, weights: Path | None) -> Path:
             return (path / name).resolve()
     msg = f"{weights}: the run folder has no model.pt yet. Let the run validate once, or give a file."
     raise WeightsError(msg)
+
+
+def run_of(weights: Path | None) -> Path | None:
+    """The training run that the weights lie in, if they do."""
+    path = weights.expanduser().resolve() if weights is not None else None
+    for folder in (path, *path.parents[:2]) if path is not None else ():
+        if (folder / CONFIG).is_file() and ids.contains(read_document(folder / CONFIG).content, "train::trainer"):
+            return folder
+    return None
 
 
 def _shipped(bundle_root: Path) -> Path:

@@ -9,6 +9,7 @@ import typer
 
 from medseg import __version__
 from medseg.cli.bundle import bundle_app
+from medseg.cli.data import data_app
 from medseg.cli.demo import demo
 from medseg.cli.evaluate import evaluate
 from medseg.cli.info import info
@@ -17,11 +18,6 @@ from medseg.cli.report import report
 from medseg.cli.tokens import TokenCommand
 from medseg.cli.train import train
 from medseg.errors import MedsegError
-
-try:
-    from medseg.cli.data import data_app
-except ImportError:
-    data_app = typer.Typer()
 
 app = typer.Typer(
     no_args_is_help=True,

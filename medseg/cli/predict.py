@@ -21,7 +21,12 @@ def predict(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the label maps go.")],
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", metavar="FILE", help="Weights file or run folder.", show_default="the bundle's own"),
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="Weights file or run folder; a run brings its own network and modalities.",
+            show_default="the bundle's own",
+        ),
     ] = None,
     preset: Annotated[
         list[str] | None, typer.Option("--preset", metavar="P", help="How to run: cpu, gpu, or a file.")

@@ -43,6 +43,16 @@ def test_a_full_gpu_is_said() -> None:
     assert isinstance(user_error(OutOfMemoryError("CUDA")), ConfigError)
 
 
+def test_values_that_a_component_refuses_are_a_matter_of_the_config() -> None:
+    outer = RuntimeError("Failed to instantiate component 'monai.networks.nets.UNet' with keywords: channels")
+    outer.__cause__ = ValueError("the length of `strides`\nshould equal to `len(channels) - 1`.")
+    found = user_error(outer)
+    assert isinstance(found, ConfigError)
+    assert str(found).startswith("monai.networks.nets.UNet refuses its arguments: the length of `strides` should")
+    outer.__cause__ = TypeError("a bug")
+    assert user_error(outer) is None
+
+
 def test_a_bug_is_none_of_it() -> None:
     assert user_error(KeyError("x")) is None
     assert user_error(OSError(errno.ENOENT, "x")) is None

@@ -55,6 +55,9 @@ def test_the_default_folder_is_named_by_bundle_and_time(
 def test_a_folder_that_holds_a_run_is_not_trained_over(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
     root = make_bundle()
     train(root, run_dir=tmp_path / "run")
+    train(root, run_dir=tmp_path / "run")  # nothing was learnt, so nothing is lost
+    (tmp_path / "run" / "checkpoints").mkdir()
+    (tmp_path / "run" / "checkpoints" / "last.pt").touch()
     with pytest.raises(ConfigError, match="holds a run already. Go on with --resume"):
         train(root, run_dir=tmp_path / "run")
 
@@ -188,3 +191,17 @@ def test_without_weights_the_way_to_get_some_is_told(
 ) -> None:
     with pytest.raises(WeightsError, match=r"ships no weights\. Train them \(medseg train toy\)"):
         predict(make_bundle(), [scans], output_dir=tmp_path / "out")
+
+
+def test_weights_of_a_run_bring_what_the_run_was_trained_with(
+    make_bundle: Callable[..., Path], scans: Path, tmp_path: Path
+) -> None:
+    root = make_bundle()
+    run = train(root, overrides=["modalities=[mr]", "network_def=@large", "amp=false"], run_dir=tmp_path / "run")
+    (run / "model.pt").touch()
+    predict(root, [scans], output_dir=tmp_path / "out", weights=run / "model.pt", overrides=["amp=true"])
+    config = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert (config["modalities"], config["network_def"], config["amp"]) == (["mr"], "@large", True)
+    assert config["ckpt_path"] == str(run / "model.pt")
+    assert config["output_dir"] == str(tmp_path / "out")
+    assert "epochs" not in config
