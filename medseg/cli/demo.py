@@ -91,8 +91,7 @@ def _make_phantoms(out: Path) -> None:
     for name, settings in SETTINGS["phantoms"].items():
         folder = out / "phantoms" / name
         _show("data", "phantom", "brats", "--out", folder, *_options(settings))
-        if not (folder / "datalist.json").is_file():
-            write_brats_phantoms(folder, **settings)
+        write_brats_phantoms(folder, **settings)
 
 
 def _train(training: Path, out: Path, *, resuming: bool) -> None:

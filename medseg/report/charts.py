@@ -120,7 +120,7 @@ def _axes(across: _Scale, up: _Scale, ticks: Sequence[float], x_label: str) -> s
     columns = "".join(
         f'<text class="tick" x="{across(tick):.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{tick:g}</text>'
         for tick in nice_ticks(across.low, across.high, count=6)
-        if across.low <= tick <= across.high
+        if across.low <= tick <= across.high and tick == int(tick)  # epochs and iterations are counted
     )
     middle = (LEFT + WIDTH - RIGHT) / 2
     return (

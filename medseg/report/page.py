@@ -129,7 +129,7 @@ def _training(run: RunFolder) -> str:
         return absent("This run has no metrics.csv, so there are no training curves.")
     columns = list(run.history[0])
     axis = next((name for name in ("epoch", "iteration") if name in columns), "")
-    losses = [name for name in columns if "loss" in name and not name.startswith("best")]
+    losses = [name for name in columns if _is_loss(name)]
     scores = [name for name in columns if name.startswith("val_") and name not in losses and _is_score(name)]
     rates = [name for name in columns if name in {"learning_rate", "lr"}]
     charts = (
@@ -144,6 +144,12 @@ def _training(run: RunFolder) -> str:
 
 def _is_score(column: str) -> bool:
     return not any(word in column for word in ("second", "memory", "epoch", "iteration"))
+
+
+def _is_loss(column: str) -> bool:
+    """The loss, its terms, and a loss of the validation: all that is no score, no rate and no bookkeeping."""
+    other = column.startswith(("val_", "best")) or column in {"learning_rate", "lr", "grad_norm"}
+    return "loss" in column or (_is_score(column) and not other)
 
 
 def _series(rows: tuple[Row, ...], columns: list[str], axis: str) -> dict[str, Points]:
@@ -168,7 +174,7 @@ def _reproduce(run: RunFolder) -> str:
             f"<p>The bundle is trained again with:</p>{_code('medseg train ' + shlex.quote(str(record['bundle'])))}"
         )
     if run.config:
-        parts.append("<p>Every setting that was used stands in <code>config.yaml</code> beside this report's run.</p>")
+        parts.append("<p>Every setting that was used stands in <code>config.yaml</code> in the run folder.</p>")
     if run.scores.summary:
         regions = f" --regions {run.convention}" if run.convention else ""
         again = f"medseg evaluate --pred predictions --ref REFERENCE --task segmentation{regions} -o evaluation"
