@@ -110,8 +110,8 @@ def _predict(unseen: Path, out: Path) -> None:
     from medseg.bundle import run
 
     overrides = _overrides({"label_convention": CONVENTION, **SETTINGS["predict"]})
-    _show("predict", BUNDLE, unseen, "-o", out / "predictions", "--weights", out / "model.pt", *overrides)
-    run.predict(BUNDLE, [unseen], output_dir=out / "predictions", weights=out / "model.pt", overrides=overrides)
+    _show("predict", BUNDLE, unseen, "-o", out / "predictions", "--weights", out, *overrides)
+    run.predict(BUNDLE, [unseen], output_dir=out / "predictions", weights=out, overrides=overrides)
 
 
 def _evaluate(predictions: Path, unseen: Path, folder: Path) -> Summary:
