@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch._dynamo  # the first optimiser imports it: 0.6 s for each child otherwise
 from ignite.engine import Events
 from monai.data import MetaTensor
 from monai.handlers import MeanDice, from_engine
