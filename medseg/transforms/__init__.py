@@ -1,8 +1,16 @@
 """MONAI dictionary transforms that MONAI lacks: checked reading, label conventions, writing in the native grid."""
 
+from medseg.transforms.components import DropSmallComponentsd
 from medseg.transforms.load import LoadCased
 from medseg.transforms.per_channel import RandPerChanneld
 from medseg.transforms.regions import LabelsToRegionsd, RegionsToLabelsd
 from medseg.transforms.save import SaveCased
 
-__all__ = ["LabelsToRegionsd", "LoadCased", "RandPerChanneld", "RegionsToLabelsd", "SaveCased"]
+__all__ = [
+    "DropSmallComponentsd",
+    "LabelsToRegionsd",
+    "LoadCased",
+    "RandPerChanneld",
+    "RegionsToLabelsd",
+    "SaveCased",
+]
