@@ -34,7 +34,8 @@ def write_text_atomically(path: Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        msg = f"{path} could not be written: {error.strerror or error}. Free some space and try again."
+        reason = error.strerror or error
+        msg = f"{path} could not be written: {reason}; the old one is intact. Free some space, then try again."
         raise DataError(msg) from error
 
 

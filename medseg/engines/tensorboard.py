@@ -1,7 +1,8 @@
 """TensorBoard: the epoch's numbers, and pictures of the validation."""
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from medseg.engines.distributed import is_main
 from medseg.engines.events import RunEvents
 from medseg.engines.guard import case_ids
 from medseg.engines.overlay import overlay
+
+_log = logging.getLogger(__name__)
 
 
 class TensorBoard:
@@ -43,9 +46,10 @@ class TensorBoard:
         try:
             yield
         finally:
-            if self._writer is not None:
-                self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                with suppress(OSError):
+                    writer.close()
 
     def _open(self, trainer: Any) -> None:
         if not is_main():
@@ -86,6 +90,13 @@ class TensorBoard:
     def _report(self, trainer: Any) -> None:
         if self._writer is None:
             return
+        try:
+            self._write(trainer)
+        except OSError as error:  # pictures are no reason to lose a run: its checkpoint will say what is wrong
+            _log.warning("%s: no more events are written: %s", self.folder, error)
+            self._writer = None
+
+    def _write(self, trainer: Any) -> None:
         state = trainer.state
         for group, numbers in (("train", state.epoch_means), ("val", state.val_metrics)):
             for name, value in numbers.items():

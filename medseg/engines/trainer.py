@@ -101,8 +101,6 @@ class SupervisedTrainer(monai.engines.SupervisedTrainer):
         self.accumulation_steps, self.clip_norm = accumulation_steps, clip_norm
         self.lr_scheduler, self.ema, self.channels_last, self.run_dir = lr_scheduler, ema, channels_last, run_dir
         self.amp_dtype = amp_dtype_of(self.amp_kwargs.get("dtype", amp_dtype))
-        scaled = bool(amp) and self.amp_dtype == torch.float16
-        self.scaler = torch.amp.GradScaler(self.state.device.type, enabled=scaled)
         if channels_last:
             unwrap(network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._begin_state()
@@ -119,6 +117,8 @@ class SupervisedTrainer(monai.engines.SupervisedTrainer):
 
     def _begin_state(self) -> None:
         """What a run remembers beyond Ignite's state."""
+        scaled = bool(self.amp) and self.amp_dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(self.state.device.type, enabled=scaled)
         self.means = EpochMeans()
         self.epoch_is_closed = True
         self.evaluators: list[Any] = []
