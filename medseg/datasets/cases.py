@@ -48,7 +48,9 @@ def find_cases(inputs: str | Path | Iterable[str | Path], *, modalities: Sequenc
     items = [item for case in _group(list(dict.fromkeys(files)), wanted) if (item := _item(case, wanted))]
     if not items:
         where, found = ", ".join(str(path) for path in paths), _names(files)
-        msg = f"{where}: no case with {', '.join(wanted)} found; the files are {found}. See docs/data.md for the names."
+        msg = (
+            f"{where}: no case with {', '.join(wanted)} found; the files are {found}. Wanted names like c7_{wanted[0]}."
+        )
         raise DataError(msg)
     return check_unique(sorted(items, key=lambda item: str(item["case_id"])), where=str(paths[0]))
 

@@ -112,7 +112,8 @@ def _depth(grid: Grid, draws: Draws) -> Field:
     u, v = x / (a * (1.0 - 0.10 * y / b)), y / b
     w = np.where(z > 0.0, z / c, z / (0.86 * c))
     outline = 0.05 * draws.smooth(grid.shape, grid.cells(45.0)) + 0.03 * draws.smooth(grid.shape, grid.cells(20.0))
-    return (1.0 - np.sqrt(u * u + v * v + w * w) + outline) * 68.0
+    depth: Field = (1.0 - np.sqrt(u * u + v * v + w * w) + outline) * 68.0
+    return depth
 
 
 def _cortex(grid: Grid, draws: Draws, depth: Field, fold: Field) -> tuple[Mask, Mask]:

@@ -157,17 +157,29 @@ def _fit_bounds(
     """Lower and upper bounds `(2, C)` by coordinate ascent on the mean Dice."""
     channels = values[0].shape[0]
     bounds = np.stack([np.full(channels, -np.inf), np.full(channels, np.inf)])
-    foreground = np.concatenate([value[:, kept] for value, kept in zip(values, inside, strict=True)], axis=1)
-    levels = np.quantile(foreground, np.linspace(0.0, 1.0, _LEVELS), axis=1).T
+    levels = _candidates(values, inside)
     for _ in range(_SWEEPS):
         for channel in range(channels):
             for side in (0, 1):
                 scores = np.zeros(_LEVELS + 1)
                 for value, kept, lost in zip(values, inside, missed, strict=True):
                     scores += _dice_by_level(value, kept, lost, bounds, channel=channel, side=side, levels=levels)
-                best = int(scores.argmax())
-                bounds[side, channel] = (-np.inf, np.inf)[side] if best == _LEVELS else levels[channel, best]
+                bounds[side, channel] = _best_level(scores, levels[channel], side)
     return bounds
+
+
+def _candidates(values: Sequence[npt.NDArray[np.float32]], inside: Sequence[Mask]) -> npt.NDArray[np.float64]:
+    """Levels `(C, 48)`: half of them quantiles of the region, half evenly over the range of all values."""
+    region = np.concatenate([value[:, kept] for value, kept in zip(values, inside, strict=True)], axis=1)
+    quantiles = np.quantile(region, np.linspace(0.0, 1.0, _LEVELS // 2), axis=1)
+    low, high = np.quantile(np.concatenate(values, axis=1), (0.001, 0.999), axis=1)
+    return np.sort(np.concatenate([quantiles, np.linspace(low, high, _LEVELS // 2)]).T, axis=1)
+
+
+def _best_level(scores: npt.NDArray[np.float64], levels: npt.NDArray[np.float64], side: int) -> float:
+    """The level of the best score, the middle one of equals; no bound (the last score) where none is better."""
+    equals = np.flatnonzero(scores == scores.max())
+    return (-np.inf, np.inf)[side] if equals[-1] == _LEVELS else float(levels[equals[len(equals) // 2]])
 
 
 def _dice_by_level(
@@ -201,7 +213,7 @@ def _moved(rule: RegionRule) -> list[RegionRule]:
     """The rule with each finite lower bound a little lower or higher, since clean-up shifts the best one."""
     rules = []
     for channel, low in enumerate(rule.low):
-        for step in (-0.4, -0.2, 0.2, 0.4) if np.isfinite(low) else ():
+        for step in (-0.3, 0.3) if np.isfinite(low) else ():
             rules.append(replace(rule, low=(*rule.low[:channel], low + step, *rule.low[channel + 1 :])))
     return rules
 

@@ -62,7 +62,7 @@ def make_brats_phantom(
     Raises:
         ConfigError: When an argument is out of range.
     """
-    grid = Grid.fitted(_checked_shape(shape, spacing_mm), float(spacing_mm))
+    grid = Grid.fitted(_checked_shape(shape, spacing_mm, seed), float(spacing_mm))
     convention = get_convention(label_convention)
     brain = make_brain(grid, Draws(seed, number, 0))
     tumour = make_tumour(brain, Draws(seed, number, 1))
@@ -108,7 +108,7 @@ def write_brats_phantoms(
     if cases < 1:
         msg = f"cases: {cases} phantoms asked for. Wanted 1 or more."
         raise ConfigError(msg)
-    size = _checked_shape(shape, spacing_mm)
+    size = _checked_shape(shape, spacing_mm, seed)
     recipe = {"kind": "brats", "version": _VERSION, "cases": cases, "seed": seed, "shape": list(size)}
     recipe |= {"spacing_mm": float(spacing_mm), "label_convention": label_convention}
     known = _is_ours(folder, recipe, force=force)
@@ -206,7 +206,10 @@ def _value(convention: LabelConvention, *words: str) -> int:
     raise ConfigError(msg)
 
 
-def _checked_shape(shape: Sequence[int], spacing_mm: float) -> tuple[int, int, int]:
+def _checked_shape(shape: Sequence[int], spacing_mm: float, seed: int) -> tuple[int, int, int]:
+    if seed < 0:
+        msg = f"seed: {seed} will not do for a phantom. Wanted 0 or more."
+        raise ConfigError(msg)
     if len(shape) != 3 or min(shape) < 24 or max(shape) > 512:
         msg = f"shape: {tuple(shape)} will not do for a phantom. Wanted three sizes from 24 to 512, such as 96,112,80."
         raise ConfigError(msg)

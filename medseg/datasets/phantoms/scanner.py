@@ -24,7 +24,7 @@ _TISSUE = {
 _OEDEMA = ((0.68, 0.88), (0.68, 0.88), (1.4, 2.1), (1.3, 1.75))
 _NECROSIS = ((0.40, 0.60), (0.40, 0.62), (1.9, 2.7), (0.55, 1.5))
 _SOLID = ((0.60, 0.80), (0.66, 0.90), (1.5, 2.0), (1.3, 1.75))
-_ENHANCING = ((0.68, 0.90), (1.35, 2.2), (1.3, 1.8), (1.2, 1.7))
+_ENHANCING = ((0.68, 0.90), (1.30, 2.0), (1.3, 1.8), (1.2, 1.7))
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,18 @@ def _sequence(
 ) -> npt.NDArray[np.int16]:
     signal = _healthy(brain, look_alikes, sequence, draws)
     contrast_agent = signal[look_alikes.vessels]
-    signal += (_drawn(_OEDEMA, sequence, draws) + 0.08 * texture - signal) * tumour.oedema_share
+    signal += (_drawn(_OEDEMA, sequence, draws) + 0.20 * texture - signal) * tumour.oedema_share
     if SEQUENCES[sequence] == "t1c":
         # Vessels cross oedema.
         signal[look_alikes.vessels] = contrast_agent
     for part, ranges, rough in (
         (tumour.necrosis, _NECROSIS, 0.10),
         (tumour.solid, _SOLID, 0.10),
-        (tumour.enhancing, _ENHANCING, 0.20),
+        (tumour.enhancing, _ENHANCING, 0.35),
     ):
         signal[part] = _drawn(ranges, sequence, draws) + rough * texture[part]
     shape, cells = brain.grid.shape, brain.grid.cells
-    bias = 1.0 + draws.uniform(0.20, 0.45) * draws.smooth(shape, cells(60.0))
+    bias = 1.0 + draws.uniform(0.20, 0.40) * (draws.smooth(shape, cells(60.0)) + 0.5 * draws.smooth(shape, cells(30.0)))
     noise = draws.uniform(0.035, 0.075) * draws.noise(shape)
     gain = draws.uniform(250.0, 1600.0)
     voxels = (blur(signal) * bias + noise) * gain + 0.5
@@ -92,14 +92,17 @@ def _look_alikes(brain: Brain, tumour: Tumour, draws: Draws) -> _LookAlikes:
     x, _, z = brain.grid.coordinates_mm
     other = draws.smooth(shape, cells(13.0))
     # Where two sheets of zeros cross they make a curve: a vessel in a sulcus.
-    width = draws.uniform(0.10, 0.20)
-    vessels = (np.abs(brain.fold) < width) & (np.abs(other) < width) & (brain.depth_mm < 38.0)
+    width = draws.uniform(0.12, 0.22)
+    # More and wider ones feed the tumour.
+    reach = width * (1.0 + draws.uniform(0.5, 1.5) * tumour.oedema_share)
+    near = (brain.depth_mm < 38.0) | (tumour.oedema_share > 0.0)
+    vessels = (np.abs(brain.fold) < reach) & (np.abs(other) < reach) & near
     sinus = (np.abs(x) < 3.2) & (brain.depth_mm < 6.5) & (z > -20.0)
     meninges = (brain.depth_mm < 3.0) & (other > draws.uniform(0.15, 0.45))
     choroid = (brain.ventricle < 0.75) & (draws.smooth(shape, cells(8.0)) > draws.uniform(0.1, 0.3))
     patches = draws.smooth(shape, cells(11.0))
-    caps = (brain.ventricle > 1.0) & (brain.ventricle + 0.5 * patches < draws.uniform(1.1, 1.6))
-    spots = (patches > draws.uniform(0.5, 0.75)) & (brain.depth_mm > 9.0)
+    caps = (brain.ventricle > 1.0) & (brain.ventricle + 0.5 * patches < draws.uniform(1.1, 1.9))
+    spots = (patches > draws.uniform(0.40, 0.70)) & (brain.depth_mm > 9.0)
     white = np.asarray(brain.tissue == Tissue.WHITE)
     return _LookAlikes(brain.mask & (vessels | sinus | meninges), choroid, white & (caps | spots))
 
