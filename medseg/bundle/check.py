@@ -26,7 +26,8 @@ _REQUIRED: dict[str, str] = {
     "evaluate": "bundle_root device dataset_dir dataset evaluator network_def inferer run",
 }
 _EXPECTED: dict[str, str] = {
-    "train": """network_def train::dataset::data train::handlers train::preprocessing val_interval validate::evaluator
+    "train": """network_def train::dataset::data train::handlers train::preprocessing
+        train::postprocessing train::key_metric val_interval validate::evaluator
         validate::dataset validate::dataset::data validate::dataloader validate::inferer validate::preprocessing
         validate::postprocessing validate::key_metric validate::handlers""",
     "inference": "dataset::data handlers preprocessing postprocessing key_metric",

@@ -106,6 +106,8 @@ train:
   inferer: null
   handlers: []
   preprocessing: null
+  postprocessing: null
+  key_metric: null
   trainer:
     _target_: toy_parts.Trainer
     max_epochs: '@epochs'
