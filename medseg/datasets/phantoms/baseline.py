@@ -28,12 +28,14 @@ class RegionRule:
         high: Upper thresholds.
         largest_only: Whether only the largest connected component is kept.
         filled: Whether holes are filled, as necrosis within an enhancing rim.
+        in_whole: Whether the region is looked for in the largest region only, else in the whole brain.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     largest_only: bool = False
     filled: bool = False
+    in_whole: bool = False
 
     def apply(self, normalised: npt.NDArray[np.float32], within: Mask) -> Mask:
         """The region's mask inside `within`, for sequences `(C, X, Y, Z)`."""
@@ -65,8 +67,9 @@ class ThresholdBaseline:
     ) -> ThresholdBaseline:
         """The thresholds with the best mean Dice on the training cases.
 
-        Each bound of each sequence is set in turn to the best of 48 levels, four times over. Then the best clean-up is
-        chosen (largest component, filled holes), and the lower bounds are moved once more under it.
+        Each bound of each sequence is set in turn to the best of 48 levels, four times over, from two starts and both
+        in the brain and in the whole tumour. Then the best clean-up is chosen (largest component, filled holes), and
+        the lower bounds are moved once more under it.
 
         Args:
             images: Sequences of each case, `(C, X, Y, Z)`, 0 outside the brain.
@@ -77,23 +80,21 @@ class ThresholdBaseline:
         regions = [labels_to_regions(label, convention) for label in labels]
         brains = [np.any(case != 0, axis=0) for case in cases]
         rules: dict[str, RegionRule] = {}
-        within = brains
+        wholes: list[Mask] = []
         # The whole first, then the parts in it; the smallest before the middle one, which may be its filled self.
         for name in sorted(convention.regions, key=lambda name: _fit_order(name, convention)):
             truth = [region[list(convention.regions).index(name)] for region in regions]
-            rules[name] = _fit_region(cases, truth, within, tuple(rules.values()))
-            if within is brains:
-                within = [rules[name].apply(case, mask) for case, mask in zip(cases, brains, strict=True)]
+            rules[name] = _fit_region(cases, truth, brains, wholes, fitted=tuple(rules.values()))
+            wholes = wholes or [rules[name].apply(case, brain) for case, brain in zip(cases, brains, strict=True)]
         return cls(convention, rules)
 
     def predict(self, image: Images) -> npt.NDArray[np.uint8]:
         """The label map of a case with sequences `(C, X, Y, Z)`."""
         normalised = normalise(image)
-        whole = None
+        brain = np.any(normalised != 0, axis=0)
         masks: dict[str, Mask] = {}
         for name, rule in self.rules.items():
-            masks[name] = rule.apply(normalised, np.any(normalised != 0, axis=0) if whole is None else whole)
-            whole = masks[name] if whole is None else whole
+            masks[name] = rule.apply(normalised, next(iter(masks.values())) if rule.in_whole else brain)
         return regions_to_labels(np.stack([masks[name] for name in self.convention.regions]), self.convention)
 
 
@@ -124,26 +125,24 @@ def _fit_order(name: str, convention: LabelConvention) -> tuple[bool, int]:
 def _fit_region(
     cases: Sequence[npt.NDArray[np.float32]],
     truth: Sequence[Mask],
-    within: Sequence[Mask],
+    brains: Sequence[Mask],
+    wholes: Sequence[Mask],
+    *,
     fitted: tuple[RegionRule, ...],
 ) -> RegionRule:
     """The best of the fitted bounds and those of the regions before, each with and without clean-up."""
-    values = [case[:, mask] for case, mask in zip(cases, within, strict=True)]
-    inside = [reference[mask] for reference, mask in zip(truth, within, strict=True)]
-    missed = [int(reference.sum()) - int(kept.sum()) for reference, kept in zip(truth, inside, strict=True)]
-    bounds = _fit_bounds(
-        [value[:, ::_STRIDE] for value in values],
-        [kept[::_STRIDE] for kept in inside],
-        [lost // _STRIDE for lost in missed],
-    )
-    best = RegionRule(tuple(bounds[0].tolist()), tuple(bounds[1].tolist()))
 
     def score(rule: RegionRule) -> float:
-        return _mean_dice(rule, cases, truth, within)
+        return _mean_dice(rule, cases, truth, wholes if rule.in_whole else brains)
 
+    found = []
+    for in_whole in (False, True) if wholes else (False,):
+        for bounds in _fit_bounds(cases, truth, wholes if in_whole else brains):
+            found.append(RegionRule(tuple(bounds[0].tolist()), tuple(bounds[1].tolist()), in_whole=in_whole))
+    found += [replace(rule, in_whole=bool(wholes)) for rule in fitted[1:]]
     cleaned = [
         replace(rule, largest_only=largest, filled=filled)
-        for rule in (best, *fitted)
+        for rule in found
         for largest in (False, True)
         for filled in (False, True)
     ]
@@ -152,14 +151,31 @@ def _fit_region(
 
 
 def _fit_bounds(
-    values: Sequence[npt.NDArray[np.float32]], inside: Sequence[Mask], missed: Sequence[int]
+    cases: Sequence[npt.NDArray[np.float32]], truth: Sequence[Mask], within: Sequence[Mask]
+) -> list[npt.NDArray[np.float64]]:
+    """Lower and upper bounds `(2, C)` by coordinate ascent on the mean Dice, from no bounds and from tight ones."""
+    values = [case[:, mask][:, ::_STRIDE] for case, mask in zip(cases, within, strict=True)]
+    inside = [reference[mask][::_STRIDE] for reference, mask in zip(truth, within, strict=True)]
+    missed = [int((ref & ~mask).sum()) // _STRIDE for ref, mask in zip(truth, within, strict=True)]
+    region = np.concatenate([value[:, kept] for value, kept in zip(values, inside, strict=True)], axis=1)
+    if not region.size:
+        return []
+    levels = _candidates(region, np.concatenate(values, axis=1))
+    free = np.stack([np.full(len(levels), -np.inf), np.full(len(levels), np.inf)])
+    tight = np.quantile(region, (0.1, 0.9), axis=1)
+    return [_ascend(start, values, inside, missed, levels=levels) for start in (free, tight)]
+
+
+def _ascend(
+    bounds: npt.NDArray[np.float64],
+    values: Sequence[npt.NDArray[np.float32]],
+    inside: Sequence[Mask],
+    missed: Sequence[int],
+    *,
+    levels: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
-    """Lower and upper bounds `(2, C)` by coordinate ascent on the mean Dice."""
-    channels = values[0].shape[0]
-    bounds = np.stack([np.full(channels, -np.inf), np.full(channels, np.inf)])
-    levels = _candidates(values, inside)
     for _ in range(_SWEEPS):
-        for channel in range(channels):
+        for channel in range(len(levels)):
             for side in (0, 1):
                 scores = np.zeros(_LEVELS + 1)
                 for value, kept, lost in zip(values, inside, missed, strict=True):
@@ -168,11 +184,10 @@ def _fit_bounds(
     return bounds
 
 
-def _candidates(values: Sequence[npt.NDArray[np.float32]], inside: Sequence[Mask]) -> npt.NDArray[np.float64]:
+def _candidates(region: npt.NDArray[np.float32], values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Levels `(C, 48)`: half of them quantiles of the region, half evenly over the range of all values."""
-    region = np.concatenate([value[:, kept] for value, kept in zip(values, inside, strict=True)], axis=1)
     quantiles = np.quantile(region, np.linspace(0.0, 1.0, _LEVELS // 2), axis=1)
-    low, high = np.quantile(np.concatenate(values, axis=1), (0.001, 0.999), axis=1)
+    low, high = np.quantile(values, (0.001, 0.999), axis=1)
     return np.sort(np.concatenate([quantiles, np.linspace(low, high, _LEVELS // 2)]).T, axis=1)
 
 

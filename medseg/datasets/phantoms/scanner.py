@@ -21,10 +21,12 @@ _TISSUE = {
     Tissue.WHITE: ((1.0, 1.0), (1.0, 1.0), (0.85, 0.95), (0.90, 1.0)),
     Tissue.NUCLEI: ((0.80, 0.90), (0.82, 0.92), (0.95, 1.1), (1.0, 1.15)),
 }
-_OEDEMA = ((0.68, 0.88), (0.68, 0.88), (1.4, 2.1), (1.3, 1.75))
-_NECROSIS = ((0.40, 0.60), (0.40, 0.62), (1.9, 2.7), (0.55, 1.5))
-_SOLID = ((0.60, 0.80), (0.66, 0.90), (1.5, 2.0), (1.3, 1.75))
-_ENHANCING = ((0.68, 0.90), (1.30, 2.0), (1.3, 1.8), (1.2, 1.7))
+_TUMOUR = (
+    ((0.68, 0.88), (0.68, 0.88), (1.4, 2.1), (1.3, 1.75)),  # oedema
+    ((0.40, 0.60), (0.40, 0.62), (1.9, 2.7), (0.55, 1.5)),  # necrosis
+    ((0.60, 0.80), (0.66, 0.90), (1.5, 2.0), (1.3, 1.75)),  # solid
+    ((0.68, 0.90), (1.45, 2.2), (1.3, 1.8), (1.2, 1.7)),  # enhancing
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class _LookAlikes:
     vessels: Mask
     choroid: Mask
     hyperintensities: Mask
+    rim: Mask
+    meninges: Mask  # the part of the rim that enhances
 
 
 def scan(brain: Brain, tumour: Tumour, draws: Draws) -> dict[str, npt.NDArray[np.int16]]:
@@ -48,21 +52,25 @@ def scan(brain: Brain, tumour: Tumour, draws: Draws) -> dict[str, npt.NDArray[np
 def _sequence(
     brain: Brain, tumour: Tumour, look_alikes: _LookAlikes, texture: Field, sequence: int, draws: Draws
 ) -> npt.NDArray[np.int16]:
+    oedema, necrosis, solid, enhancing = (_drawn(part, sequence, draws) for part in _TUMOUR)
     signal = _healthy(brain, look_alikes, sequence, draws)
-    contrast_agent = signal[look_alikes.vessels]
-    signal += (_drawn(_OEDEMA, sequence, draws) + 0.20 * texture - signal) * tumour.oedema_share
+    # What the skull stripping left looks like oedema, in part like enhancing tumour.
+    signal[look_alikes.rim] = oedema * draws.uniform(0.9, 1.1) + 0.12 * texture[look_alikes.rim]
+    signal[look_alikes.meninges] = enhancing * draws.uniform(0.9, 1.1) + 0.2 * texture[look_alikes.meninges]
+    vessels = signal[look_alikes.vessels]
+    signal += (oedema + 0.12 * texture - signal) * tumour.oedema_share
     if SEQUENCES[sequence] == "t1c":
         # Vessels cross oedema.
-        signal[look_alikes.vessels] = contrast_agent
-    for part, ranges, rough in (
-        (tumour.necrosis, _NECROSIS, 0.10),
-        (tumour.solid, _SOLID, 0.10),
-        (tumour.enhancing, _ENHANCING, 0.35),
+        signal[look_alikes.vessels] = vessels
+    for part, level, rough in (
+        (tumour.necrosis, necrosis, 0.10),
+        (tumour.solid, solid, 0.10),
+        (tumour.enhancing, enhancing, 0.25),
     ):
-        signal[part] = _drawn(ranges, sequence, draws) + rough * texture[part]
-    shape, cells = brain.grid.shape, brain.grid.cells
-    bias = 1.0 + draws.uniform(0.20, 0.40) * (draws.smooth(shape, cells(60.0)) + 0.5 * draws.smooth(shape, cells(30.0)))
-    noise = draws.uniform(0.035, 0.075) * draws.noise(shape)
+        signal[part] = level + rough * texture[part]
+    shape = brain.grid.shape
+    bias = 1.0 + draws.uniform(0.12, 0.30) * draws.smooth(shape, brain.grid.cells(60.0))
+    noise = draws.uniform(0.03, 0.06) * draws.noise(shape)
     gain = draws.uniform(250.0, 1600.0)
     voxels = (blur(signal) * bias + noise) * gain + 0.5
     limited = np.minimum(np.maximum(voxels, 1.0), 32767.0).astype(np.int16)
@@ -92,19 +100,22 @@ def _look_alikes(brain: Brain, tumour: Tumour, draws: Draws) -> _LookAlikes:
     x, _, z = brain.grid.coordinates_mm
     other = draws.smooth(shape, cells(13.0))
     # Where two sheets of zeros cross they make a curve: a vessel in a sulcus.
-    width = draws.uniform(0.12, 0.22)
+    width = draws.uniform(0.10, 0.18)
     # More and wider ones feed the tumour.
-    reach = width * (1.0 + draws.uniform(0.5, 1.5) * tumour.oedema_share)
+    reach = width * (1.0 + draws.uniform(0.0, 0.4) * tumour.oedema_share)
     near = (brain.depth_mm < 38.0) | (tumour.oedema_share > 0.0)
     vessels = (np.abs(brain.fold) < reach) & (np.abs(other) < reach) & near
     sinus = (np.abs(x) < 3.2) & (brain.depth_mm < 6.5) & (z > -20.0)
-    meninges = (brain.depth_mm < 3.0) & (other > draws.uniform(0.15, 0.45))
+    patchy = draws.smooth(shape, cells(22.0))
+    rim = brain.mask & (brain.depth_mm < draws.uniform(3.5, 5.5) + 2.0 * other) & (patchy > draws.uniform(-0.4, -0.1))
+    rim &= tumour.oedema_share == 0.0
+    meninges = rim & (patchy > draws.uniform(-0.1, 0.15))
     choroid = (brain.ventricle < 0.75) & (draws.smooth(shape, cells(8.0)) > draws.uniform(0.1, 0.3))
     patches = draws.smooth(shape, cells(11.0))
-    caps = (brain.ventricle > 1.0) & (brain.ventricle + 0.5 * patches < draws.uniform(1.1, 1.9))
-    spots = (patches > draws.uniform(0.40, 0.70)) & (brain.depth_mm > 9.0)
+    caps = (brain.ventricle > 1.0) & (brain.ventricle + 0.5 * patches < draws.uniform(1.1, 1.6))
+    spots = (patches > draws.uniform(0.5, 0.75)) & (brain.depth_mm > 9.0)
     white = np.asarray(brain.tissue == Tissue.WHITE)
-    return _LookAlikes(brain.mask & (vessels | sinus | meninges), choroid, white & (caps | spots))
+    return _LookAlikes(brain.mask & (vessels | sinus), choroid, white & (caps | spots), rim, meninges)
 
 
 def _drawn(ranges: tuple[tuple[float, float], ...], sequence: int, draws: Draws) -> float:

