@@ -48,14 +48,18 @@ def predict(
     if not paths:
         msg = "INPUT is missing. Give scans: files, folders, or folders with a folder per case."
         raise ConfigError(msg)
-    written = predict(
-        bundle,
-        paths,
-        output_dir=output,
-        weights=weights,
-        presets=preset or [],
-        overrides=overrides,
-        probabilities=probabilities,
-    )
+    try:
+        written = predict(
+            bundle,
+            paths,
+            output_dir=output,
+            weights=weights,
+            presets=preset or [],
+            overrides=overrides,
+            probabilities=probabilities,
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; the cases that were finished are in {output}", err=True)
+        raise typer.Exit(130) from None
     for path in written:
         typer.echo(output / path.name)
