@@ -19,7 +19,7 @@ from pathlib import Path
 BUNDLE = "brats_mri_segmentation"
 MODALITIES = ["t1c", "flair"]
 CONVENTION = "brats2015"
-EPOCHS = 12
+EPOCHS = 7
 TRAIN = [f"epochs={EPOCHS}", f"val_interval={EPOCHS}", "samples_per_epoch=100"]
 PREDICT = ["tta=true"]
 LIMIT_MINUTES = 20

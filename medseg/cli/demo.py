@@ -23,8 +23,16 @@ MODALITIES = ("t1", "t1c", "t2", "flair")
 # What the demo asks for; everything else is the bundle's own. Chosen for two cores and eight minutes.
 SETTINGS: dict[str, dict[str, Any]] = {
     "phantoms": {"training": {"cases": 10, "seed": 0}, "unseen": {"cases": 6, "seed": 1}},
-    "train": {"epochs": 10, "val_interval": 5, "roi_size": [64, 64, 64], "num_workers": 0},
-    "predict": {"roi_size": [64, 64, 64]},
+    "train": {
+        "epochs": 10,
+        "samples_per_epoch": 140,
+        "val_interval": 2,
+        "batch_size": 2,
+        "roi_size": [64, 80, 64],
+        "spacing_mm": [1.75, 1.75, 1.75],
+        "num_workers": 1,
+    },
+    "predict": {},
 }
 
 _STATE = "demo.json"
