@@ -23,10 +23,3 @@ class WeightsError(MedsegError):
 
 class NumericError(MedsegError):
     """A loss or a gradient that is not finite."""
-
-
-class MissingExtraError(MedsegError):
-    """An optional dependency that is not installed."""
-
-    def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an optional dependency. Install it with: pip install 'medseg[{extra}]'")

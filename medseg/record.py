@@ -1,11 +1,13 @@
 """run.json: what ran, with what, on what, how long, how much memory. Imports nothing heavy."""
 
+import errno
 import json
 import os
 import platform
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
@@ -16,27 +18,40 @@ from medseg.errors import DataError
 
 FILE = "run.json"
 _PACKAGES = ("medseg", "monai", "torch", "numpy", "pytorch-ignite", "nibabel")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_text_atomically(path: Path, text: str) -> None:
     """Replace the file by one with this text; it is never half-written.
 
     Raises:
-        DataError: the file cannot be written; the one that was there is untouched.
+        DataError: the file or its folder cannot be written; the file that was there is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        reason = error.strerror or error
-        msg = f"{path} could not be written: {reason}; the old one is intact. Free some space, then try again."
-        raise DataError(msg) from error
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise DataError(_unwritten(path, error)) from error
+
+
+def _unwritten(path: Path, error: OSError) -> str:
+    state = "nothing was there before"
+    with suppress(OSError):
+        state = "what was there is intact" if path.exists() else state
+    advice = "Free some space, then try again." if error.errno in _FULL else "Choose another place, or mend this one."
+    return f"{path} could not be written: {error.strerror or error}; {state}. {advice}"
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory_mb() -> float:
@@ -104,8 +119,8 @@ def _now() -> str:
 class RunRecord:
     """The record of a run folder, written when the run starts and when it ends.
 
-    A resumed run keeps its record: each session has its own times, `wall_s` is their sum, `resumed` counts them.
-    A session that was killed has no end.
+    A resumed run keeps its record: `command` is the one that began it, `wall_s` the sum over its sessions, `resumed`
+    counts the later ones. Each session has its own command and times; one that was killed has no end.
     """
 
     path: Path
@@ -138,7 +153,7 @@ class RunRecord:
             facts: anything else that JSON can hold, such as device_name.
         """
         path = Path(run_dir) / FILE
-        old = _read(path) if resume else {}
+        old = read(path) if resume else {}
         sessions = [_ended(session) for session in old.get("sessions", [])]
         content = {
             "verb": verb,
@@ -152,18 +167,23 @@ class RunRecord:
             "platform": platform.platform(),
             "versions": versions(),
             "git_commit": git_commit(),
-            "command": sys.argv,
+            "command": old.get("command", sys.argv),
             "started": old.get("started", _now()),
             "ended": None,
             "wall_s": None,
             "peak_memory_mb": None,
             "resumed": len(sessions),
             **facts,
-            "sessions": [*sessions, {"started": _now(), "status": "running"}],
+            "sessions": [*sessions, {"started": _now(), "status": "running", "command": sys.argv}],
         }
         record = cls(path, content)
         record._write()
         return record
+
+    def note(self, **facts: Any) -> None:
+        """Write what has become known, or has changed, since the start."""
+        self.content |= facts
+        self._write()
 
     def finish(self, status: str, **facts: Any) -> None:
         """Write how the run ended.
@@ -188,7 +208,8 @@ class RunRecord:
         write_text_atomically(self.path, json.dumps(self.content, indent=2) + "\n")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """What a run.json says; nothing when it is not there or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

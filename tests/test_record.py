@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -6,7 +7,7 @@ import sys
 import pytest
 
 from medseg.errors import DataError
-from medseg.record import RunRecord, git_commit, peak_memory_mb, versions, write_text_atomically
+from medseg.record import RunRecord, git_commit, peak_memory_mb, usable_cores, versions, write_text_atomically
 
 
 def content(folder):
@@ -41,6 +42,20 @@ def test_a_resumed_run_keeps_its_sessions(tmp_path):
     assert content(tmp_path)["resumed"] == 0
 
 
+def test_the_command_that_began_a_run_outlives_its_resumes(tmp_path, monkeypatch):
+    for command in (["medseg", "train", "b"], ["medseg", "train", "--resume", "r"]):
+        monkeypatch.setattr(sys, "argv", command)
+        RunRecord.start(tmp_path, verb="train", resume="--resume" in command).finish("finished")
+    done = content(tmp_path)
+    assert done["command"] == ["medseg", "train", "b"]
+    assert [session["command"][2] for session in done["sessions"]] == ["b", "--resume"]
+
+
+def test_what_changes_during_a_run_is_noted(tmp_path):
+    RunRecord.start(tmp_path, verb="train", config_sha256="ab").note(config_sha256="cd")
+    assert content(tmp_path)["config_sha256"] == "cd"
+
+
 def test_a_damaged_record_does_not_stop_a_resume(tmp_path):
     (tmp_path / "run.json").write_text("{half")
     RunRecord.start(tmp_path, verb="train", resume=True).finish("finished")
@@ -60,18 +75,34 @@ def test_the_commit_of_the_source_tree(tmp_path):
     assert git_commit(tmp_path) == clean + "+changes"
 
 
-def test_a_file_that_cannot_be_written_is_one_line_and_leaves_the_old_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize("old", ["old", None])
+def test_a_file_that_cannot_be_written_is_one_line_and_leaves_the_old_one(tmp_path, monkeypatch, old):
     path = tmp_path / "f.txt"
-    write_text_atomically(path, "old")
+    if old:
+        write_text_atomically(path, old)
 
     def full(_):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("medseg.record.os.fsync", full)
-    with pytest.raises(DataError, match="could not be written: No space left"):
+    state = "what was there is intact" if old else "nothing was there before"
+    with pytest.raises(DataError, match=rf"could not be written: No space left on device; {state}\. Free some space"):
         write_text_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["f.txt"]
+    assert [p.read_text() for p in tmp_path.iterdir()] == ([old] if old else [])
+
+
+def test_a_place_below_a_file_or_on_a_folder_is_one_line(tmp_path):
+    (tmp_path / "f").write_text("a file")
+    with pytest.raises(DataError, match=r"x\.txt could not be written: .*; nothing was there before\. Choose another"):
+        write_text_atomically(tmp_path / "f" / "x.txt", "new")
+    (tmp_path / "d").mkdir()
+    with pytest.raises(DataError, match="d could not be written: .*; what was there is intact"):
+        write_text_atomically(tmp_path / "d", "new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "f"]
+
+
+def test_there_is_a_core_to_run_on():
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
 
 
 def test_the_record_imports_nothing_heavy():

@@ -59,8 +59,5 @@ def _quoted(text: str) -> MedsegError | None:
     for name, line in reversed(_QUOTED.findall(text)):
         kind = getattr(errors, name, None)
         if isinstance(kind, type) and issubclass(kind, MedsegError):
-            # Not the class's own __init__, which may want other arguments than the line.
-            error = kind.__new__(kind)
-            error.args = (line,)
-            return error
+            return kind(line)
     return None

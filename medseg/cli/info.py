@@ -36,11 +36,11 @@ def _facts() -> dict[str, dict[str, Any]]:
 
 
 def _devices() -> dict[str, str]:
-    import os
     import platform
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    devices = {"cpu": f"{cores} cores, {_memory_gb():.0f} GB"}
+    from medseg.record import usable_cores
+
+    devices = {"cpu": f"{usable_cores()} cores, {_memory_gb():.0f} GB"}
     for index, name in enumerate(_nvidia_gpus()):
         devices[f"cuda:{index}"] = name
     if platform.system() == "Darwin" and platform.machine() == "arm64":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from functools import partial
@@ -18,6 +17,7 @@ from medseg.evaluation.matching import Matches, match_files
 from medseg.evaluation.summary import Summary, aggregate_cases, write_summary
 from medseg.labels import get_convention
 from medseg.metrics.surface import SURFACE_DEFINITIONS, SurfaceDefinition
+from medseg.record import usable_cores
 
 _MOST_WORKERS = 8  # each holds two label maps
 
@@ -87,7 +87,7 @@ def evaluate_matches(
         raise DataError(msg)
     names = tuple(convention.regions) if convention else _label_names(scored)
     if not names:
-        msg = f"{out_dir}: every label map is empty, references and predictions. Without labels, say which regions: --regions."
+        msg = f"{out_dir}: every label map is empty, references and predictions. Say which regions: --regions."
         raise DataError(msg)
     by_region, mean = aggregate_cases(scored, names)
     summary = Summary(
@@ -130,7 +130,7 @@ def _score_all(
     scored: dict[str, CaseScore] = {}
     failed: dict[str, str] = {}
     # Threads suffice: kernels, KD-tree and gunzip all release the GIL.
-    pool = ThreadPoolExecutor(max_workers=workers or min(_MOST_WORKERS, _cores()))
+    pool = ThreadPoolExecutor(max_workers=workers or min(_MOST_WORKERS, usable_cores()))
     try:
         futures = {pool.submit(score, name, ref, pred): name for name, (ref, pred) in matches.pairs.items()}
         for future in _watched(futures, show_progress=show_progress):
@@ -149,10 +149,6 @@ def _watched(futures: dict[Future[CaseScore], str], *, show_progress: bool) -> I
         for future in as_completed(futures):
             yield future
             progress.advance(task)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _label_names(cases: tuple[CaseScore, ...]) -> tuple[str, ...]:

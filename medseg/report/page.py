@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from medseg.record import write_text_atomically
 from medseg.report.charts import Points, line_chart, strip_chart
 from medseg.report.markup import absent, number, section, to_float
 from medseg.report.overlays import overlays
@@ -30,14 +31,11 @@ def write_report(run_dir: Path, out: Path | None = None) -> Path:
         The file written.
 
     Raises:
-        DataError: When the folder holds nothing to report or a damaged file.
+        DataError: When the folder holds nothing to report or a damaged file, or the report cannot be written.
     """
     run = read_run_folder(Path(run_dir))
     out = Path(out) if out else run.path / "report.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_text(_page(run), encoding="utf-8")
-    temporary.replace(out)
+    write_text_atomically(out, _page(run))
     return out
 
 
@@ -76,7 +74,7 @@ def _headline(run: RunFolder) -> str:
     cases = run.scores.summary.get("n_cases") or len({row["case_id"] for row in run.scores.cases})
     if cases:
         cards.append(("Cases", str(cases), f"scored in {', '.join(run.scores.regions) or 'every label'}"))
-    if seconds := run.record.get("wall_seconds") or run.record.get("wall_s"):
+    if seconds := run.record.get("wall_s"):
         cards.append(("Time", f"{to_float(seconds) / 60:.1f}", "minutes of training"))
     items = "".join(
         f"<div><dt>{name}</dt><dd>{value}<small>{escape(note)}</small></dd></div>" for name, value, note in cards
@@ -163,7 +161,7 @@ def _series(rows: tuple[Row, ...], columns: list[str], axis: str) -> dict[str, P
 
 def _reproduce(run: RunFolder) -> str:
     record = run.record
-    command = record.get("command") or record.get("argv")
+    command = record.get("command")
     if isinstance(command, list):
         command = _typed(command)
     parts = []

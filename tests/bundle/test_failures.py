@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from medseg.bundle.failures import user_error
-from medseg.errors import ConfigError, DataError, MedsegError, MissingExtraError
+from medseg.errors import ConfigError, DataError, MedsegError, NumericError
 
 WORKER = """Caught {name} in DataLoader worker process 1.
 Original Traceback (most recent call last):
@@ -22,7 +22,7 @@ def test_the_cause_of_a_cause_is_found() -> None:
     assert user_error(outer) is error
 
 
-@pytest.mark.parametrize("kind", [DataError, MissingExtraError])
+@pytest.mark.parametrize("kind", [DataError, NumericError])
 def test_a_loader_worker_s_error_is_read_from_its_text(kind: type[MedsegError]) -> None:
     text = WORKER.format(name=kind.__name__, line="case_1: bad.")
     for outer in (RuntimeError(text), DataError(text)):

@@ -80,7 +80,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         write_scores(run / "evaluation", {"TC": 0.86, "WT": 0.91, "ET": 0.82}, cases=cases, seed=0)
         write_scores(run / "baseline", {"TC": 0.31, "WT": 0.55, "ET": 0.36}, cases=cases, seed=1)
         write_history(run / "metrics.csv", epochs=30)
-        record = {"verb": "train", "bundle": "brats_mri_segmentation", "seed": 7, "wall_seconds": 318.4}
+        record = {"verb": "train", "bundle": "brats_mri_segmentation", "seed": 7, "wall_s": 318.4}
         (run / "run.json").write_text(json.dumps(record | {"versions": {"medseg": "0.1.0", "torch": "2.13.0"}}))
         if pictures:
             write_cases(run, cases=cases)
