@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from medseg.bundle import find
 from medseg.bundle.find import find_bundle, find_preset, list_bundles, list_presets
 from medseg.errors import ConfigError
 
@@ -44,6 +45,22 @@ def test_a_folder_without_metadata_is_no_bundle(tmp_path: Path) -> None:
 
 def test_the_bundles_that_come_with_medseg_are_listed() -> None:
     assert "brats_mri_segmentation" in list_bundles()
+
+
+def test_the_package_s_own_come_last(
+    make_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site-packages" / "medseg"
+    for name in ("toy", "installed"):
+        (package / "_share" / "bundles" / name / "configs").mkdir(parents=True)
+        (package / "_share" / "bundles" / name / "configs" / "metadata.json").write_text("{}")
+    (package / "_share" / "configs" / "presets").mkdir(parents=True)
+    (package / "_share" / "configs" / "presets" / "fast.yaml").write_text("epochs: 1\n")
+    here = make_bundle()
+    monkeypatch.setattr(find, "_PACKAGE", package)
+    monkeypatch.chdir(tmp_path)
+    assert list_bundles() == {"installed": package / "_share" / "bundles" / "installed", "toy": here.resolve()}
+    assert list_presets() == {"fast": package / "_share" / "configs" / "presets" / "fast.yaml"}
 
 
 def test_presets_by_name_and_by_path(tmp_path: Path) -> None:
