@@ -34,6 +34,17 @@ _EXPECTED: dict[str, str] = {
     "evaluate": "dataset::data handlers preprocessing postprocessing key_metric",
 }
 _MODES = ("default", "callable", "debug")
+# Contract keys that count something, with the least that makes sense.
+_LEAST = {
+    "epochs": 1,
+    "val_interval": 1,
+    "batch_size": 1,
+    "samples_per_epoch": 1,
+    "roi_size": 1,
+    "num_workers": 0,
+    "fold": 0,
+    "seed": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,7 @@ def check_composition(composition: Composition) -> list[Finding]:
     """Everything that is wrong with one composed config: targets, arguments, references, expressions, missing ids."""
     checks: tuple[Callable[[Composition], _Found], ...] = (
         _missing_ids,
+        _counts,
         _components,
         _references,
         _expressions,
@@ -111,6 +123,14 @@ def _missing_ids(composition: Composition) -> _Found:
             if not ids.contains(composition.config, id_):
                 wanted = "MONAI's workflows need it" if level == "error" else "MONAI's consumers look for it"
                 yield id_, f"missing from the {composition.workflow} config; {wanted}.", level
+
+
+def _counts(composition: Composition) -> _Found:
+    for id_, least in _LEAST.items():
+        value = composition.config.get(id_)
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, (int, float)) and not (isinstance(number, int) and number >= least):
+                yield id_, f"{number!r} is too small or no whole number; wanted from {least} on.", "error"
 
 
 def _components(composition: Composition) -> _Found:

@@ -142,22 +142,33 @@ def _fit(config: dict[str, Any], id_: str, value: Any) -> Any:
             hint = f" Did you mean {id_}=@{value}?"
         msg = f"{id_}: {value!r} is {got}, but {wanted} is wanted, such as {_example(default)}.{hint}"
         raise ConfigError(msg)
-    if wanted == "a list":
-        _check_elements(id_, default, value)
-    if isinstance(default, int) and isinstance(value, float) and value.is_integer():
-        return int(value)
-    return float(value) if isinstance(default, float) and isinstance(value, int) else value
+    return _fit_elements(id_, default, value) if wanted == "a list" else _as_number(id_, [default], value)
 
 
-def _check_elements(id_: str, default: list[Any], value: list[Any]) -> None:
+def _fit_elements(id_: str, default: list[Any], value: list[Any]) -> list[Any]:
     kinds = {_kind(element) for element in default}
     if len(kinds) != 1 or kinds & {"a mapping", "a list", "nothing"} or any(map(_is_evaluated, default)):
-        return
+        return value
     for element in value:
         if not _is_evaluated(element) and _kind(element) not in kinds:
             wanted = f"{kinds.pop()} is wanted, such as {_example(default)}"
             msg = f"{id_}: the element {element!r} is {_kind(element)}, but {wanted}."
             raise ConfigError(msg)
+    return [_as_number(id_, default, element) for element in value]
+
+
+def _as_number(id_: str, defaults: list[Any], value: Any) -> Any:
+    """The value as a whole number where the defaults are whole, with a fraction where they all have one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    if all(isinstance(default, float) for default in defaults):
+        return float(value)
+    if any(isinstance(default, float) for default in defaults) or isinstance(value, int):
+        return value
+    if not value.is_integer():
+        msg = f"{id_}: {value!r} is no whole number, such as {_example(defaults[0])}."
+        raise ConfigError(msg)
+    return int(value)
 
 
 def _follow(config: dict[str, Any], value: Any) -> Any:

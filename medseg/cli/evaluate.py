@@ -34,10 +34,13 @@ def evaluate(
 
     from medseg.errors import ConfigError, DataError
     from medseg.evaluation import evaluate_folders
+    from medseg.labels import get_convention
 
     if task == "detection":
         msg = "--task: detection cannot be scored yet. Wanted: segmentation."
         raise ConfigError(msg)
+    if regions is not None:
+        get_convention(regions, where="--regions")
     summary = evaluate_folders(
         pred,
         ref,

@@ -64,8 +64,12 @@ CONVENTIONS: dict[str, LabelConvention] = {
 }
 
 
-def get_convention(name: str) -> LabelConvention:
+def get_convention(name: str, *, where: str = "label_convention") -> LabelConvention:
     """The convention of that name.
+
+    Args:
+        name: As in `CONVENTIONS`.
+        where: The key or option named in an error.
 
     Raises:
         ConfigError: When no convention has that name.
@@ -73,7 +77,7 @@ def get_convention(name: str) -> LabelConvention:
     try:
         return CONVENTIONS[name]
     except KeyError:
-        msg = f"label_convention: no convention is named {name!r}. Known: {', '.join(CONVENTIONS)}."
+        msg = f"{where}: no convention is named {name!r}. Known: {', '.join(CONVENTIONS)}."
         raise ConfigError(msg) from None
 
 

@@ -47,6 +47,31 @@ def test_a_defect_is_found_where_it_is(make_bundle: Callable[..., Path], yaml: s
     assert "configs/" in str(findings[0])
 
 
+@pytest.mark.parametrize(
+    ("token", "wanted"),
+    [
+        ("epochs=0", "from 1 on"),
+        ("epochs=-2", "from 1 on"),
+        ("val_interval=0", "from 1 on"),
+        ("num_workers=-1", "from 0 on"),
+        ("fold=-1", "from 0 on"),
+        ("roi_size=[8, 0, 8]", "from 1 on"),
+    ],
+)
+def test_what_counts_something_is_no_less_than_it_can_be(
+    make_bundle: Callable[..., Path], token: str, wanted: str
+) -> None:
+    key = token.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"^override: {key}: .* is too small or no whole number; wanted {wanted}"):
+        require_clean(compose(make_bundle(), "train", overrides=[token]))
+
+
+def test_a_preset_may_not_count_in_fractions(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "half.yaml").write_text("epochs: 2.5\n")
+    with pytest.raises(ConfigError, match=r"half\.yaml:1: epochs: 2\.5 is too small or no whole number"):
+        require_clean(compose(make_bundle(), "train", presets=[str(tmp_path / "half.yaml")]))
+
+
 def test_components_that_are_not_called_need_no_arguments(make_bundle: Callable[..., Path]) -> None:
     more = """
 partial: {_target_: toy_parts.Trainer, _mode_: callable, resume: true}

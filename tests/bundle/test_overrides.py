@@ -12,6 +12,7 @@ from medseg.errors import ConfigError
 CONFIG: dict[str, Any] = {
     "epochs": 300,
     "learning_rate": 1e-3,
+    "spacing_mm": [1.0, 1.0, 1.0],
     "amp": True,
     "datalist": None,
     "dataset_dir": "data",
@@ -45,6 +46,8 @@ def override(*tokens: str) -> dict[str, Any]:
         ("device=cpu", "device", "cpu"),
         ("dataset_dir='\"2024\"'", "dataset_dir", '"2024"'),
         ("roi_size=[64, 64, 48]", "roi_size", [64, 64, 48]),
+        ("roi_size=[64.0, 64, 5e1]", "roi_size", [64, 64, 50]),
+        ("spacing_mm=[1, 1, 2.5]", "spacing_mm", [1.0, 1.0, 2.5]),
         ("modalities=[t1c]", "modalities", ["t1c"]),
         ("network_def=@segresnet", "network_def", "@segresnet"),
         ("epochs=$10 * 3", "epochs", "$10 * 3"),
@@ -54,6 +57,8 @@ def test_a_value_of_the_right_kind_is_set(token: str, key: str, value: object) -
     got = override(token)[key]
     assert got == value
     assert type(got) is type(value)
+    if isinstance(value, list):
+        assert list(map(type, got)) == list(map(type, value))
 
 
 def test_nested_keys_with_either_separator_and_list_positions() -> None:
@@ -89,6 +94,10 @@ def test_plus_extends() -> None:
         ("epochs=true", "True is true or false, but a number"),
         ("epochs=null", "None is nothing, but a number"),
         ("epochs=[3]", "is a list, but a number"),
+        ("epochs=2.5", r"epochs: 2\.5 is no whole number, such as 300\."),
+        ("epochs=.inf", "inf is no whole number"),
+        ("train::trainer::max_epochs=2.5", r"2\.5 is no whole number"),
+        ("roi_size=[64, 64, 48.5]", r"48\.5 is no whole number, such as 96\."),
         ("train::trainer::max_epochs=many", "but a number is wanted"),
         ("amp=1", "1 is a number, but true or false is wanted, such as true"),
         ("amp=off-line", "is text, but true or false"),
