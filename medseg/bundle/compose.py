@@ -17,6 +17,7 @@ from medseg.bundle.documents import Document, read_document
 from medseg.bundle.find import find_bundle, find_preset
 from medseg.bundle.overrides import apply_override, extend, parse_override
 from medseg.errors import ConfigError
+from medseg.record import write_text_atomically
 
 # The file that a workflow cannot do without comes last before its overlays.
 LAYERS: dict[str, tuple[str, ...]] = {
@@ -84,12 +85,14 @@ class Composition:
         return f"override: {id_}" if self.sources else id_
 
     def write(self, path: Path) -> str:
-        """Writes the config as YAML that stock MONAI reads alike; returns the file's sha256."""
-        text = to_yaml(self.config).encode()
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_bytes(text)
-        temporary.replace(path)
-        return hashlib.sha256(text).hexdigest()
+        """Writes the config as YAML that stock MONAI reads alike; returns the file's sha256.
+
+        Raises:
+            DataError: When it cannot be written.
+        """
+        text = to_yaml(self.config)
+        write_text_atomically(path, text)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def compose(

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from medseg.bundle import ids
 from medseg.bundle.check import require_clean
 from medseg.bundle.compose import CONFIG, Composition, compose
 from medseg.bundle.documents import read_document
 from medseg.bundle.failures import user_error
-from medseg.bundle.run_folder import RunInterrupted, make_folder, new_run_dir, rank, read_run
+from medseg.bundle.prediction import label_map_of, modalities_of, refuse_overwriting, stamp_of
+from medseg.bundle.run_folder import RunInterrupted, claim_folder, new_run_dir, rank, read_run
 from medseg.bundle.run_log import run_log, silence_libraries
 from medseg.bundle.weights import find_weights, run_of
 from medseg.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from medseg.record import RunRecord
+from medseg.record import RunRecord, usable_cores
 
 _log = logging.getLogger("medseg.run")
 # Not below "medseg": what it says goes into the log file only.
@@ -113,41 +112,62 @@ def predict(
 
     composition = compose(bundle, "inference", presets=presets, overrides=overrides, run=run_of(weights))
     require_clean(composition)
-    items = find_cases([Path(i) for i in inputs], modalities=_modalities(composition))
+    items = find_cases([Path(i) for i in inputs], modalities=modalities_of(composition))
+    refuse_overwriting(items, output_dir)
     values: dict[str, Any] = {"dataset::data": items}
     if weights is not None or not any(token.startswith("ckpt_path=") for token in overrides):
         values["ckpt_path"] = str(find_weights(composition.bundle_root, weights))
     if probabilities:
         values["save_probabilities"] = True
     folder = output_dir.expanduser().resolve()
-    _refuse_training_folder(folder)
-    make_folder(folder)
+    claim_folder(folder, "predict")
     return _predict(composition.with_values({**_places(composition, folder), **values}), folder, items)
 
 
 def _train(composition: Composition, folder: Path, *, resume: bool) -> None:
     composition = composition.with_values({**_places(composition, folder), "resume": False})
-    sha256 = composition.write(folder / CONFIG) if rank() == 0 else ""
-    with _running(composition, folder, log="train.log", verb="train", sha256=sha256, resume=resume):
+    if rank() == 0 and not resume:
+        composition.write(folder / CONFIG)
+    with _running(composition, folder, log="train.log", verb="train", resume=resume) as record:
         parser = _parser(composition.with_values({"resume": resume}))
         _log.info("run folder: %s", folder)
         try:
-            for step in ("initialize", "run", "finalize"):
+            _evaluate(parser, "initialize")
+            if resume:
+                trainer = parser.get_parsed_content("train::trainer")
+                if record is not None:
+                    _keep_config(composition, record, trainer=trainer)
+            for step in ("run", "finalize"):
                 _evaluate(parser, step)
         except KeyboardInterrupt as interrupt:
             raise RunInterrupted(folder) from interrupt
 
 
+def _keep_config(composition: Composition, record: RunRecord, *, trainer: Any) -> None:
+    """Writes a resumed run's config once its trainer has the old state and a batch, so that a bad one is forgotten."""
+    from ignite.engine import Engine, Events
+
+    def keep(*_: Any) -> None:
+        if isinstance(trainer, Engine):
+            trainer.remove_event_handler(keep, Events.ITERATION_STARTED)
+        record.note(config_sha256=composition.write(record.path.with_name(CONFIG)))
+
+    if isinstance(trainer, Engine):
+        trainer.add_event_handler(Events.ITERATION_STARTED, keep)
+    else:
+        keep()
+
+
 def _predict(composition: Composition, folder: Path, items: list[dict[str, Any]]) -> list[Path]:
-    outputs = {item["case_id"]: folder / f"{item['case_id']}.nii.gz" for item in items}
-    before = {case: _stamp(path) for case, path in outputs.items()}
-    sha256 = composition.write(folder / CONFIG)
+    outputs = {item["case_id"]: label_map_of(folder, item) for item in items}
+    before = {case: stamp_of(path) for case, path in outputs.items()}
+    composition.write(folder / CONFIG)
     failures: list[str] = []
-    with _running(composition, folder, log="predict.log", verb="predict", sha256=sha256, resume=False):
+    with _running(composition, folder, log="predict.log", verb="predict", resume=False):
         waiting = items
         while waiting:
             problem = _predict_cases(composition, waiting, total=len(items))
-            waiting = [item for item in waiting if _stamp(outputs[item["case_id"]]) == before[item["case_id"]]]
+            waiting = [item for item in waiting if stamp_of(outputs[item["case_id"]]) == before[item["case_id"]]]
             if not waiting:
                 break
             # Cases go through in order, so the first without a result is the one that failed.
@@ -181,15 +201,15 @@ def _predict_cases(composition: Composition, items: list[dict[str, Any]], *, tot
 
 @contextmanager
 def _running(
-    composition: Composition, folder: Path, *, log: str, verb: str, sha256: str, resume: bool
-) -> Iterator[None]:
-    """The record and the log around a run; turns what a user can mend into a MedsegError."""
+    composition: Composition, folder: Path, *, log: str, verb: str, resume: bool
+) -> Iterator[RunRecord | None]:
+    """The record (None on silent ranks) and the log around a run; turns what a user can mend into a MedsegError."""
     with run_log(folder / log if rank() == 0 else None):
         _start_torch()
-        record = _start_record(composition, folder, verb=verb, sha256=sha256, resume=resume) if rank() == 0 else None
+        record = _start_record(composition, folder, verb=verb, resume=resume) if rank() == 0 else None
         status = "failed"
         try:
-            yield
+            yield record
             status = "finished"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -205,10 +225,8 @@ def _running(
                 _finish_record(record, status)
 
 
-def _start_record(composition: Composition, folder: Path, *, verb: str, sha256: str, resume: bool) -> RunRecord:
+def _start_record(composition: Composition, folder: Path, *, verb: str, resume: bool) -> RunRecord:
     import torch
-
-    from medseg.record import RunRecord
 
     device = _device(composition.config)
     facts = {"device_name": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
@@ -216,7 +234,7 @@ def _start_record(composition: Composition, folder: Path, *, verb: str, sha256: 
         folder,
         verb=verb,
         bundle=composition.name,
-        config_sha256=sha256,
+        config_sha256=hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest(),
         seed=composition.config.get("seed"),
         device=device,
         resume=resume,
@@ -242,7 +260,7 @@ def _start_torch() -> None:
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        torch.set_num_threads(usable_cores())
     import monai.bundle  # noqa: F401
 
     silence_libraries()
@@ -300,21 +318,6 @@ def _places(composition: Composition, folder: Path) -> dict[str, Any]:
     return {"bundle_root": str(composition.bundle_root), "output_dir": str(folder)}
 
 
-def _modalities(composition: Composition) -> list[str]:
-    modalities = composition.config.get("modalities")
-    if not isinstance(modalities, list) or not all(isinstance(name, str) for name in modalities):
-        msg = f"{composition.where('modalities')}: {modalities!r} is no list of modalities, such as [t1c, flair]."
-        raise ConfigError(msg)
-    return modalities
-
-
-def _refuse_training_folder(folder: Path) -> None:
-    config = folder / CONFIG
-    if config.is_file() and ids.contains(read_document(config).content, "train::trainer"):
-        msg = f"{folder}: holds a training run. Give another folder, such as -o {folder / 'predictions'}."
-        raise ConfigError(msg)
-
-
 def _device(config: dict[str, Any]) -> str:
     """The device that the config comes to, for the record."""
     from monai.bundle import ConfigParser
@@ -324,7 +327,3 @@ def _device(config: dict[str, Any]) -> str:
         return str(ConfigParser(copy.deepcopy(wanted)).get_parsed_content("device"))
     except (KeyError, ValueError, RuntimeError):
         return str(config.get("device"))
-
-
-def _stamp(path: Path) -> int | None:
-    return path.stat().st_mtime_ns if path.is_file() else None

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medseg import record
 from medseg.bundle import ids
 from medseg.bundle.compose import CONFIG, Composition, apply_token
 from medseg.bundle.documents import read_document
@@ -17,6 +18,7 @@ from medseg.errors import ConfigError
 
 # Everything else decides what is learnt, and the rest of the run would not fit to its beginning.
 _MAY_CHANGE = ("epochs", "device", "num_workers", "dataset_dir")
+_OPTION = {"train": "--run-dir", "predict": "-o"}
 
 
 class RunInterrupted(KeyboardInterrupt):
@@ -51,16 +53,44 @@ def new_run_dir(name: str, run_dir: Path | None) -> Path:
         if any((folder / "checkpoints").glob("*")) or (folder / "metrics.csv").exists():
             msg = f"{folder}: holds a run already. Go on with --resume {folder}, or give another --run-dir."
             raise ConfigError(msg)
-        make_folder(folder)
+        claim_folder(folder, "train")
     return folder.resolve()
 
 
-def make_folder(folder: Path) -> None:
-    """Makes the folder.
+def claim_folder(folder: Path, verb: str) -> None:
+    """Makes the folder of a run, or takes one over that an earlier run of the same verb left.
+
+    Args:
+        folder: The run folder.
+        verb: `train` or `predict`.
 
     Raises:
-        ConfigError: When it cannot be made.
+        ConfigError: When a config.yaml or run.json there is anybody else's, or the folder cannot be made.
     """
+    for path, verb_of in ((folder / CONFIG, _verb_of_config), (folder / record.FILE, _verb_of_record)):
+        owner = verb_of(path) if path.is_file() else verb
+        if owner != verb:
+            who = f"medseg {owner} wrote it" if owner else "no medseg run wrote it"
+            msg = f"{path}: would be written over, but {who}. Give another folder with {_OPTION[verb]}."
+            raise ConfigError(msg)
+    _make_folder(folder)
+
+
+def _verb_of_config(path: Path) -> str | None:
+    try:
+        content = read_document(path).content
+    except ConfigError:
+        return None
+    if "bundle_root" not in content:
+        return None
+    return "train" if ids.contains(content, "train::trainer") else "predict"
+
+
+def _verb_of_record(path: Path) -> str | None:
+    return record.read(path).get("verb")
+
+
+def _make_folder(folder: Path) -> None:
     if "#" in str(folder.resolve()):
         msg = f"{folder}: MONAI turns every '#' of a path into '::'. Choose a folder without '#'."
         raise ConfigError(msg)

@@ -5,10 +5,26 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _NOISY = ("monai", "ignite", "torch")
+
+
+class _LogFile(logging.FileHandler):
+    """A log file whose own failure, a full disk above all, hides neither the run's output nor its error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # The file is opened at the first line, outside of what handleError guards.
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Leaves the line out; logging would print a traceback for each."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager
@@ -22,7 +38,7 @@ def run_log(path: Path | None) -> Iterator[None]:
     before = root.level, own.level
     handlers: list[tuple[logging.Logger, logging.Handler]] = []
     if path is not None:
-        file = logging.FileHandler(path, encoding="utf-8", delay=True)
+        file = _LogFile(path, encoding="utf-8", delay=True)
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setFormatter(logging.Formatter("%(message)s"))
