@@ -1,5 +1,6 @@
 """The data loader: nothing random of its own, and errors that keep their one line."""
 
+import math
 import multiprocessing
 import signal
 import sys
@@ -89,14 +90,15 @@ def make_loader(
         batch_size: samples in a batch, on each rank.
         num_workers: loader processes; the samples are the same for any number.
         seed: seed of the order and of the samples (training).
-        shuffle: True: endless seeded draws. False: each case once, in order, shared out among the ranks.
+        shuffle: True: endless seeded draws. False: each case once, in order, shared out among the ranks; where
+            there are fewer cases than ranks, each equally often, and never none on a rank.
         draws_per_epoch: samples in an epoch over all ranks (training); by default one for each case.
         pin_memory: for copies to a GPU.
         rank: this process; by default ignite.distributed's.
         world_size: number of processes; by default ignite.distributed's.
 
     Raises:
-        DataError: there is no case, or fewer validation cases than ranks.
+        DataError: there is no case.
     """
     num_cases = len(dataset)  # type: ignore[arg-type]
     sampler: Any
@@ -119,13 +121,21 @@ def make_loader(
     )
 
 
-def _share(num_cases: int, *, rank: int | None, world_size: int | None) -> range:
-    here = idist.get_rank() if rank is None else rank
-    ranks = idist.get_world_size() if world_size is None else world_size
-    if num_cases < ranks:
-        msg = f"{num_cases} validation cases for {ranks} processes: each needs one. Use fewer processes."
+def _share(num_cases: int, *, rank: int | None, world_size: int | None) -> Sequence[int]:
+    """The validation cases of a rank.
+
+    MONAI's metrics gather from every rank that has seen a case, so a rank without one would leave the others waiting.
+    Cases that all stand equally often on the ranks have the same mean as cases that stand once.
+    """
+    here = int(idist.get_rank()) if rank is None else rank
+    ranks = int(idist.get_world_size()) if world_size is None else world_size
+    if num_cases < 1:
+        msg = "no validation case: the list of items is empty. Check dataset_dir, datalist and fold."
         raise DataError(msg)
-    return range(here, num_cases, ranks)
+    if num_cases >= ranks:
+        return range(here, num_cases, ranks)
+    length = num_cases // math.gcd(num_cases, ranks)
+    return [(here * length + place) % num_cases for place in range(length)]
 
 
 def _context() -> str | None:

@@ -152,14 +152,6 @@ def test_making_an_iterator_leaves_the_global_generator_alone(volume, make_items
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_validation_cases_are_shared_out_among_ranks(volume, make_items):
-    dataset = CaseDataset(make_items(5), volume)
-    shares = [[b["case_id"][0] for b in make_loader(dataset, rank=r, world_size=2)] for r in (0, 1)]
-    assert shares == [["case0", "case2", "case4"], ["case1", "case3"]]
-    with pytest.raises(DataError, match="1 validation cases for 2 processes"):
-        make_loader(CaseDataset(make_items(1), volume), rank=0, world_size=2)
-
-
 def test_images_keep_their_metadata(volume, make_items):
     dataset = CaseDataset(make_items(1), Compose([volume, crop()]), cache_cases=1)
     dataset.fill_cache()

@@ -48,7 +48,7 @@ class Halt(Exception):
     pass
 
 
-def train(run_dir, *, batch_size, dropout=0.0, resume=False, halt_at=None):
+def train(run_dir, *, batch_size, validation_cases=3, dropout=0.0, resume=False, halt_at=None):
     torch.manual_seed(2)
     network = torch.nn.Sequential(
         torch.nn.Conv3d(1, 3, 3, padding=1), torch.nn.Dropout(dropout), torch.nn.ReLU(), torch.nn.Conv3d(3, 1, 1)
@@ -60,7 +60,7 @@ def train(run_dir, *, batch_size, dropout=0.0, resume=False, halt_at=None):
     loader = make_loader(dataset, batch_size, seed=4, shuffle=True, draws_per_epoch=12)
     evaluator = SupervisedEvaluator(
         "cpu",
-        make_loader(CaseDataset(items(3, 50), Volume())),
+        make_loader(CaseDataset(items(validation_cases, 50), Volume())),
         network,
         postprocessing=Threshold(),
         key_val_metric={"dice": MeanDice(output_transform=from_engine(["pred", "label"]))},
@@ -88,8 +88,10 @@ def main(folder):
     rank = initialize_distributed()
     if idist.get_world_size() == 1:
         torch.save(train(folder / "one", batch_size=4), folder / "single.pt")
+        train(folder / "one_few", batch_size=4, validation_cases=1)
         return
     torch.save(train(folder / "two", batch_size=2), folder / f"rank{rank}.pt")
+    train(folder / "two_few", batch_size=2, validation_cases=1)
     train(folder / "again", batch_size=2, halt_at=5)
     torch.save(train(folder / "again", batch_size=2, resume=True), folder / f"resumed{rank}.pt")
     whole = train(folder / "noisy", batch_size=2, dropout=0.5)
