@@ -135,18 +135,20 @@ def test_stock_monai_misses_no_property(
 
 
 @each_bundle
-def test_stock_monai_trains_and_infers(
+def test_stock_monai_trains_infers_and_evaluates(
     root: Path, dataset: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from monai.bundle import run
 
     monkeypatch.chdir(root)
-    trained, predicted = tmp_path / "run", tmp_path / "predictions"
+    trained, predicted, scored = tmp_path / "run", tmp_path / "predictions", tmp_path / "scores"
     run(args_file="configs/args/train.yaml", **quick(root, "train", dataset=dataset, output_dir=trained))
     assert (trained / "model.pt").is_file()
-    options = quick(root, "inference", dataset=dataset, output_dir=predicted)
-    run(args_file="configs/args/inference.yaml", **options, ckpt_path=str(trained / "model.pt"))
+    for workflow, folder in (("inference", predicted), ("evaluate", scored)):
+        options = quick(root, workflow, dataset=dataset, output_dir=folder)
+        run(args_file=f"configs/args/{workflow}.yaml", **options, ckpt_path=str(trained / "model.pt"))
     assert list(predicted.glob("*.nii.gz"))
+    assert json.loads((scored / "summary.json").read_text())["n_cases"] == len(list(predicted.glob("*.nii.gz")))
 
 
 @each_bundle
