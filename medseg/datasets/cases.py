@@ -10,9 +10,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from medseg.datasets.modalities import ScanName, canonical_modality, fits_modality, in_label_folder, parse_name
 from medseg.errors import DataError
 from medseg.volumes import VOLUME_SUFFIXES, read_geometry, volume_stem, volume_suffix
+from medseg.volumes.names import (
+    ScanName,
+    canonical_modality,
+    case_folder,
+    fits_modality,
+    in_file_folder,
+    in_label_folder,
+    parse_name,
+    pick_label_maps,
+)
 
 Item = dict[str, Any]
 
@@ -20,7 +29,6 @@ Item = dict[str, Any]
 @dataclass
 class _Case:
     case_id: str
-    folder: Path
     images: list[tuple[ScanName, Path]] = field(default_factory=list)
     labels: list[tuple[ScanName, Path]] = field(default_factory=list)
 
@@ -129,15 +137,21 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _group(files: Sequence[Path], wanted: Sequence[str]) -> list[_Case]:
-    """The files by case: by folder and the part of the name that is not modality or label."""
-    names = {file: _name(file, wanted) for file in files}
+    """The files by case: by folder and the part of the name that is not modality or label. Predictions are left out."""
+    named = [(name, file) for file in files if (name := _name(file, wanted)).kind != "prediction"]
     # A file called t1.nii.gz alone makes its whole folder one case.
-    whole = {file.parent for file, name in names.items() if not name.case_id and not in_label_folder(file)}
+    whole = {case_folder(file) for name, file in named if not (name.case_id or in_label_folder(file))}
     cases: dict[tuple[Path, str], _Case] = {}
-    for file, name in names.items():
-        folder, case_id = _place(file, name, whole)
-        case = cases.setdefault((folder, case_id), _Case(case_id, file.parent))
-        (case.labels if name.kind == "label" else case.images).append((name, file))
+    for name, file in named:
+        if name.kind == "image":
+            place = _place(file, name.case_id, whole)
+            cases.setdefault(place, _Case(place[1])).images.append((name, file))
+    for name, file in named:
+        if name.kind == "label":
+            own, owner = (_place(file, case_id, whole) for case_id in (name.case_id, name.owner_id))
+            case = cases.get(own) or cases.get(owner)
+            if case:
+                case.labels.append((name, file))
     return list(cases.values())
 
 
@@ -145,9 +159,9 @@ def _name(file: Path, wanted: Sequence[str]) -> ScanName:
     """The parsed name, with nnU-Net's `_0000` channel numbers understood."""
     name = parse_name(file)
     if in_label_folder(file):
-        return ScanName(case_id=name.case_id, kind="label", exact=name.exact)
+        return name if name.kind == "label" else ScanName(case_id=name.case_id, kind="label", owner_id=name.case_id)
     numbered = re.fullmatch(r"(.+)_(\d{4})", volume_stem(file))
-    if name.kind == "label" or name.modality or not numbered:
+    if name.kind != "image" or name.modality or not numbered:
         return name
     channels = channel_names(file.parent.resolve())
     if channels and int(numbered[2]) < len(channels):
@@ -155,23 +169,14 @@ def _name(file: Path, wanted: Sequence[str]) -> ScanName:
     return ScanName(case_id=numbered[1], kind="image") if len(wanted) == 1 and numbered[2] == "0000" else name
 
 
-def _place(file: Path, name: ScanName, whole: set[Path]) -> tuple[Path, str]:
+def _place(file: Path, case_id: str, whole: set[Path]) -> tuple[Path, str]:
     """The folder and the id that make files one case."""
-    absolute = file.absolute()
-    if file.name.startswith("VSD.Brain"):
-        # BraTS 2012-2015 as distributed: one folder per file within the case's folder.
-        return absolute.parents[2], absolute.parents[1].name
-    if file.parent in whole:
-        return absolute.parents[1], absolute.parent.name
-    if in_label_folder(file) or re.match(r"^images", file.parent.name, re.IGNORECASE):
-        return absolute.parents[1], name.case_id
-    return absolute.parent, name.case_id
+    folder = case_folder(file)
+    return (folder.parent, folder.name) if in_file_folder(file) or folder in whole else (folder, case_id)
 
 
 def _item(case: _Case, wanted: Sequence[str]) -> Item | None:
-    """The item of a case, None when it has no image that could be meant."""
-    if not case.images:
-        return None
+    """The item of a case, None when none of its images could be meant."""
     named = [(name.modality, name.exact, path) for name, path in case.images]
     if len(named) == 1 and (named[0][0] is None or len(wanted) == 1):
         image = _single_image(case, named[0][0], named[0][2], wanted)
@@ -220,7 +225,7 @@ def _one_each(case: _Case, named: Sequence[tuple[str | None, bool, Path]], wante
 
 
 def _label(case: _Case) -> Path | None:
-    paths = [path for name, path in case.labels if name.exact] or [path for _, path in case.labels]
+    paths = pick_label_maps(case.labels)
     return paths[0] if len(paths) == 1 else None
 
 

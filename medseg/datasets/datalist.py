@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from medseg.datasets.cases import Item, channels_of, check_unique, find_cases, pick_channels
-from medseg.datasets.modalities import canonical_modality, modality_of, parse_name, patient_of
+from medseg.datasets.patients import patient_of
 from medseg.errors import DataError
 from medseg.labels import get_convention
+from medseg.volumes.names import canonical_modality, modality_of, parse_name
 
 SECTIONS = ("training", "validation", "all")
 

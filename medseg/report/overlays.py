@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medseg.datasets.modalities import modality_of
 from medseg.errors import DataError
 from medseg.labels import get_convention, labels_to_regions
 from medseg.report import planes
@@ -20,6 +19,7 @@ from medseg.report.markup import absent
 from medseg.report.run_folder import RunFolder
 from medseg.report.tables import by_case, mean_dice
 from medseg.volumes import read_volume
+from medseg.volumes.names import modality_of
 
 Masks = Mapping[str, planes.Mask]
 

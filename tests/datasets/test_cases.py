@@ -54,6 +54,25 @@ def test_brats_2015_as_distributed(touch_volumes):
     assert Path(items[0]["label"]).name == "VSD.Brain.XX.O.OT.9.nii"
 
 
+def test_ucsf_pdgm_as_distributed(touch_volumes):
+    names = ("T1", "T1_bias", "T1c", "T2", "FLAIR", "ADC", "tumor_segmentation", "brain_segmentation")
+    root = touch_volumes(*(f"X-{i}_nifti/X-{i}_{name}.nii.gz" for i in (1, 2) for name in names))
+    items = find_cases(root, modalities=BRATS)
+    assert [item["case_id"] for item in items] == ["X-1", "X-2"]
+    assert Path(items[0]["label"]).name == "X-1_tumor_segmentation.nii.gz"
+
+
+@pytest.mark.parametrize("extra", ["c_pred.nii.gz", "c_brain_mask.nii.gz", "c_seg-auto.nii.gz"])
+def test_the_label_is_the_plainly_named_one(touch_volumes, extra):
+    (item,) = find_cases(touch_volumes("c_ct.nii.gz", "c_seg.nii.gz", extra), modalities=["ct"])
+    assert Path(item["label"]).name == "c_seg.nii.gz"
+
+
+def test_a_case_may_be_called_brain(touch_volumes):
+    (item,) = find_cases(touch_volumes("my_brain_t1.nii.gz", "my_brain_seg.nii.gz"), modalities=["t1"])
+    assert (item["case_id"], Path(item["label"]).name) == ("my_brain", "my_brain_seg.nii.gz")
+
+
 def test_images_and_labels_in_folders_of_their_own(touch_volumes):
     root = touch_volumes("imagesTr/spleen_1.nii.gz", "imagesTr/spleen_2.nii.gz", "labelsTr/spleen_1.nii.gz")
     touch_volumes("imagesTr/._spleen_1.nii.gz")

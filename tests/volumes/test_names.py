@@ -1,12 +1,15 @@
+from pathlib import Path
+
 import pytest
 
-from medseg.datasets.modalities import (
+from medseg.volumes.names import (
     MODALITY_SPELLINGS,
     canonical_modality,
+    case_folder,
     fits_modality,
     modality_of,
     parse_name,
-    patient_of,
+    pick_label_maps,
 )
 
 
@@ -52,6 +55,10 @@ def test_images_are_named_by_the_fields_habits(name, case_id, modality):
         ("sub-spleen2_ct_seg-manual.nii.gz", "sub-spleen2", False),
         ("lung1_label.nrrd", "lung1", True),
         ("UPENN-GBM-00001_11_segm.nii.gz", "UPENN-GBM-00001_11", True),
+        ("T1_0042_seg.nii.gz", "0042", True),
+        ("case7-label.NII", "case7", True),
+        ("case7.mask.mha", "case7", True),
+        ("VSD.Brain_3more.XX.O.OT.54517.mha", "VSD.Brain_3more.XX.O_54517", False),
     ],
 )
 def test_label_maps_are_told_from_images(name, case_id, exact):
@@ -77,19 +84,46 @@ def test_what_may_stand_for_the_only_modality(found, wanted, fits):
     assert fits_modality(found, wanted) is fits
 
 
+@pytest.mark.parametrize(("name", "case_id"), [("case7_Seg_pred.nrrd", "case7"), ("pred_001.nii.gz", "001")])
+def test_predictions_are_told_from_references(name, case_id):
+    parsed = parse_name(name)
+    assert (parsed.kind, parsed.case_id, parsed.owner_id) == ("prediction", case_id, case_id)
+
+
 @pytest.mark.parametrize(
-    ("case_id", "patient"),
+    ("name", "case_id", "owner_id", "exact"),
     [
-        ("BraTS-GLI-00005-001", "BraTS-GLI-00005"),
-        ("BraTS-MET-00005-000", "BraTS-MET-00005"),
-        ("brats_tcia_pat105_0283", "brats_tcia_pat105"),
-        ("BraTS19_TCIA01_131_1", "BraTS19_TCIA01_131"),
-        ("Brats18_2013_0_1", "Brats18_2013_0"),
-        ("UPENN-GBM-00001_21", "UPENN-GBM-00001"),
-        ("sub-01_ses-2", "sub-01"),
-        ("BraTS2021_00000", "BraTS2021_00000"),
-        ("spleen_10", "spleen_10"),
+        ("UCSF-PDGM-0004_tumor_segmentation.nii.gz", "UCSF-PDGM-0004_tumor", "UCSF-PDGM-0004", True),
+        (
+            "UCSF-PDGM-0004_brain_parenchyma_segmentation.nii.gz",
+            "UCSF-PDGM-0004_brain_parenchyma",
+            "UCSF-PDGM-0004",
+            False,
+        ),
+        (
+            "UPENN-GBM-00001_11_automated_approx_segm.nii.gz",
+            "UPENN-GBM-00001_11_automated_approx",
+            "UPENN-GBM-00001_11",
+            False,
+        ),
+        ("brain_mask.nii.gz", "brain", "", False),
+        ("c7_seg.nii.gz", "c7", "c7", True),
+        ("preseg.nii.gz", "preseg", "", True),
     ],
 )
-def test_visits_belong_to_one_patient(case_id, patient):
-    assert patient_of(case_id) == patient
+def test_a_word_for_what_is_labelled_is_no_part_of_the_owner(name, case_id, owner_id, exact):
+    parsed = parse_name(name)
+    assert (parsed.case_id, parsed.owner_id, parsed.exact) == (case_id, owner_id, exact)
+
+
+def test_the_maps_with_exact_names_are_picked():
+    paths = [Path(f"c7_{word}.nii.gz") for word in ("brain_mask", "tumor_seg", "seg-manual")]
+    assert pick_label_maps([(parse_name(path), path) for path in paths]) == [paths[1]]
+    assert pick_label_maps([(parse_name(path), path) for path in paths[::2]]) == paths[::2]
+
+
+@pytest.mark.parametrize(
+    "path", ["d/c/x.nii", "d/c/imagesTr/x.nii", "d/c/masks/x.nii", "d/c/VSD.Brain.OT.1/VSD.Brain.OT.1.mha"]
+)
+def test_the_folder_of_a_case(path):
+    assert case_folder(Path("/") / path) == Path("/d/c")
