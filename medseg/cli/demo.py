@@ -42,7 +42,6 @@ _MADE_FILES = (
     "run.json",
     "metrics.csv",
     "config.yaml",
-    "datalist.json",
     "model.pt",
     "train.log",
     "report.html",
@@ -130,22 +129,9 @@ def _evaluate(predictions: Path, unseen: Path, folder: Path) -> Summary:
 
 
 def _predict_baseline(training: Path, unseen: Path, predictions: Path) -> None:
-    import numpy as np
+    from medseg.datasets.phantoms.baseline import predict_with_thresholds
 
-    from medseg.datasets import find_cases
-    from medseg.datasets.phantoms.baseline import ThresholdBaseline
-    from medseg.labels import get_convention
-    from medseg.volumes import read_volume, write_label_map
-
-    def sequences(item: Mapping[str, Any]) -> Any:
-        return np.stack([read_volume(path).array for path in item["image"]])
-
-    known = find_cases(training, modalities=MODALITIES)
-    labels = [read_volume(item["label"]).array for item in known]
-    fitted = ThresholdBaseline.fit([sequences(item) for item in known], labels, convention=get_convention(CONVENTION))
-    for item in find_cases(unseen, modalities=MODALITIES):
-        path = predictions / f"{item['case_id']}.nii.gz"
-        write_label_map(path, fitted.predict(sequences(item)), like=read_volume(item["image"][0]))
+    predict_with_thresholds(training, unseen, predictions, modalities=MODALITIES, label_convention=CONVENTION)
 
 
 def _report(out: Path) -> None:
@@ -160,6 +146,7 @@ def _prepare(out: Path) -> bool:
 
     Raises:
         ConfigError: When the folder holds something else.
+        DataError: When it cannot be made or written to.
     """
     from medseg.errors import ConfigError
 
@@ -173,7 +160,6 @@ def _prepare(out: Path) -> bool:
     if state:
         typer.echo(f"{out} holds an earlier demo: removing it and starting afresh.")
         _remove(out)
-    out.mkdir(parents=True, exist_ok=True)
     _set_state(out, "started")
     return False
 
@@ -194,7 +180,9 @@ def _read_state(out: Path) -> dict[str, Any]:
 
 
 def _set_state(out: Path, state: str) -> None:
-    (out / _STATE).write_text(json.dumps({"state": state, "settings": SETTINGS}, indent=2), encoding="utf-8")
+    from medseg.record import write_text_atomically
+
+    write_text_atomically(out / _STATE, json.dumps({"state": state, "settings": SETTINGS}, indent=2))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from medseg.cli import demo as demo_module
 from medseg.cli.demo import demo
-from medseg.errors import ConfigError
+from medseg.errors import ConfigError, DataError
 
 app = typer.Typer()
 app.command()(demo)
@@ -105,6 +105,14 @@ def test_a_folder_with_something_else_is_refused(calls: Calls, tmp_path: Path) -
     done = invoke(tmp_path)
     assert isinstance(done.exception, ConfigError)
     assert (tmp_path / "thesis.tex").is_file()
+    assert not calls
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(calls: Calls, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = invoke(tmp_path / "file" / "demo")
+    assert isinstance(done.exception, DataError)
+    assert "demo.json could not be written" in str(done.exception)
     assert not calls
 
 

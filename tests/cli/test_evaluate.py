@@ -64,6 +64,13 @@ def test_bad_cases_end_in_an_error_after_everything_is_saved(app, folders):
     assert json.loads((folders / "out" / "summary.json").read_text())["n_cases"] == 1
 
 
+def test_an_unknown_convention_is_an_error_of_its_option(app, folders):
+    result = run(app, folders, "--regions", "brats2071")
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception).startswith("--regions: no convention is named 'brats2071'. Known: brats2015")
+    assert not (folders / "out").exists()
+
+
 def test_detection_is_refused(app, folders):
     result = run(app, folders, "--task", "detection")
     assert isinstance(result.exception, ConfigError)
