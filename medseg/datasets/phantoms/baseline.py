@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from medseg.labels import LabelConvention, labels_to_regions, regions_to_labels
+from medseg.datasets.cases import Item, find_cases
+from medseg.datasets.datalist import training_items
+from medseg.labels import LabelConvention, get_convention, labels_to_regions, regions_to_labels
+from medseg.metrics.overlap import Counts, dice
+from medseg.volumes import read_volume, write_label_map
 
 Images = npt.NDArray[np.generic]
 Mask = npt.NDArray[np.bool_]
@@ -109,12 +114,26 @@ def normalise(image: Images) -> npt.NDArray[np.float32]:
     return normalised
 
 
-def mean_region_dice(
-    predicted: npt.NDArray[np.generic], truth: npt.NDArray[np.generic], convention: LabelConvention
-) -> float:
-    """Mean Dice over the convention's regions of two label maps; 1 for a region empty in both."""
-    pairs = zip(labels_to_regions(predicted, convention), labels_to_regions(truth, convention), strict=True)
-    return float(np.mean([_dice(mask, reference) for mask, reference in pairs]))
+def predict_with_thresholds(
+    training: Path, unseen: Path, out_dir: Path, *, modalities: Sequence[str], label_convention: str
+) -> None:
+    """Fit the baseline to the cases of one folder and write `<case_id>.nii.gz` for those of another.
+
+    Raises:
+        DataError: When a folder has no case, a training case has no label, or a file cannot be read or written.
+    """
+    known = training_items(dataset_dir=training, modalities=modalities, section="all")
+    labels = [read_volume(item["label"]).array for item in known]
+    fitted = ThresholdBaseline.fit(
+        [_images(item) for item in known], labels, convention=get_convention(label_convention)
+    )
+    for item in find_cases(unseen, modalities=modalities):
+        like = read_volume(item["image"][0])
+        write_label_map(out_dir / f"{item['case_id']}.nii.gz", fitted.predict(_images(item)), like=like)
+
+
+def _images(item: Item) -> Images:
+    return np.stack([read_volume(path).array for path in item["image"]])
 
 
 def _fit_order(name: str, convention: LabelConvention) -> tuple[bool, int]:
@@ -258,5 +277,6 @@ def _filled(mask: Mask) -> Mask:
 
 
 def _dice(mask: Mask, reference: Mask) -> float:
-    total = int(mask.sum()) + int(reference.sum())
-    return 2.0 * int((mask & reference).sum()) / total if total else 1.0
+    both = int((mask & reference).sum())
+    extra, missed = int(mask.sum()) - both, int(reference.sum()) - both
+    return dice(Counts(both=both, prediction_only=extra, reference_only=missed))
