@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -36,12 +37,10 @@ def test_a_run_folder_holds_config_record_and_log(make_bundle: Callable[..., Pat
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["output_dir"] == str(run)
     assert config["epochs"] == 2
-    import hashlib
-
     facts = record(run)
     assert facts["status"] == "finished"
     assert (facts["verb"], facts["bundle"], facts["seed"], facts["device"]) == ("train", "toy", 0, "cpu")
-    assert facts["config_sha256"] == hashlib.sha256((run / "config.yaml").read_bytes()).hexdigest()
+    assert facts["config_sha256"] == sha256_of_config(run)
     assert "run folder" in (run / "train.log").read_text()
 
 
@@ -87,6 +86,24 @@ def test_a_run_resumes_by_itself_and_longer(make_bundle: Callable[..., Path], tm
     assert (run / "trained.txt").read_text().splitlines() == ["3 False 0.001", "3 True 0.001", "9 True 0.001"]
     assert record(run)["resumed"] == 2
     assert yaml.safe_load((run / "config.yaml").read_text())["resume"] is False
+
+
+def sha256_of_config(run: Path) -> str:
+    return hashlib.sha256((run / "config.yaml").read_bytes()).hexdigest()
+
+
+def test_a_resume_that_fails_is_not_remembered(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    engine = "train::trainer::_target_: toy_parts.Loop\ntrain::trainer::data: '@dataset_dir'\n"
+    run = train(make_bundle(train=engine), run_dir=tmp_path / "run")
+    before = (run / "config.yaml").read_bytes()
+    with pytest.raises(DataError, match="the data changed"):
+        resume(run, overrides=["dataset_dir=bad", "epochs=9"])
+    assert (run / "config.yaml").read_bytes() == before
+    assert record(run)["status"] == "failed"
+    assert record(run)["config_sha256"] == sha256_of_config(run)
+    resume(run, overrides=["epochs=9"])
+    assert yaml.safe_load((run / "config.yaml").read_text())["epochs"] == 9
+    assert record(run)["config_sha256"] == sha256_of_config(run)
 
 
 @pytest.mark.parametrize(
@@ -182,8 +199,22 @@ def test_a_training_run_is_not_written_over_by_predictions(
 ) -> None:
     root = make_bundle()
     run = train(root, run_dir=tmp_path / "run")
-    with pytest.raises(ConfigError, match="holds a training run. Give another folder"):
+    with pytest.raises(ConfigError, match="but medseg train wrote it. Give another folder with -o"):
         predict(root, [scans], output_dir=run, overrides=["ckpt_path=none"])
+
+
+def test_predictions_are_not_trained_over(make_bundle: Callable[..., Path], scans: Path, tmp_path: Path) -> None:
+    root = make_bundle()
+    predict(root, [scans], output_dir=tmp_path / "out", overrides=["ckpt_path=none"])
+    with pytest.raises(ConfigError, match="but medseg predict wrote it. Give another folder with --run-dir"):
+        train(root, run_dir=tmp_path / "out")
+
+
+def test_a_scan_is_not_written_over_by_its_prediction(make_bundle: Callable[..., Path], scans: Path) -> None:
+    before = sorted(scans.iterdir())
+    with pytest.raises(ConfigError, match=r"a\.nii\.gz: is an input \(case a\)"):
+        predict(make_bundle(), [scans], output_dir=scans, overrides=["ckpt_path=none"])
+    assert sorted(scans.iterdir()) == before
 
 
 def test_without_weights_the_way_to_get_some_is_told(
