@@ -7,7 +7,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, MapTransform, RandCropByPosNegLabeld, RandFlipd, RandGaussianNoised, Transform
 
 from medseg.engines import CaseDataset, Draw, make_loader
-from medseg.errors import DataError, MissingExtraError, NumericError
+from medseg.errors import DataError, MedsegError, NumericError
 
 
 class Counting(Transform):
@@ -133,9 +133,14 @@ def test_an_error_of_medseg_keeps_its_class_and_gets_the_case(volume, make_items
     assert str(caught.value) == "case2: voxels are NaN"
 
 
+class OfTwoParts(MedsegError):
+    def __init__(self, what, why):
+        super().__init__(f"{what} cannot be: {why}.")
+
+
 def test_an_error_that_cannot_be_rebuilt_becomes_a_data_error(volume, make_items):
-    dataset = CaseDataset(make_items(3), Compose([volume, Broken(MissingExtraError("this", "that"))]))
-    with pytest.raises(DataError, match="case2: this needs an optional dependency"):
+    dataset = CaseDataset(make_items(3), Compose([volume, Broken(OfTwoParts("this", "that"))]))
+    with pytest.raises(DataError, match=r"case2: this cannot be: that\."):
         list(make_loader(dataset, num_workers=1))
 
 
