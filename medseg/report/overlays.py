@@ -96,14 +96,17 @@ def _read_case(run: RunFolder, case_id: str) -> Case:
 
 
 def _paths(run: RunFolder, case_id: str) -> tuple[Path, int, Path | None]:
+    """The image to show, the channel of it when it is 4-D, and the label map where one is known."""
     item = run.items.get(case_id)
-    if not item or not item["image"]:
-        msg = f"no datalist in {run.path} names its image."
+    if item is None:
+        msg = f"its scan is not known. It is where the predictions lie in {run.path / 'predictions'}."
         raise DataError(msg)
-    images: list[Path] = item["image"]
-    by_modality = {modality_of(path): path for path in images}
-    best = next((by_modality[name] for name in PREFERRED_MODALITIES if name in by_modality), images[0])
-    return best, (item["channels"] or [0])[0], item["label"]
+    image = item["image"]
+    by_modality = {modality_of(path): path for path in ([image] if isinstance(image, str) else image)}
+    best = next(
+        (by_modality[name] for name in PREFERRED_MODALITIES if name in by_modality), next(iter(by_modality.values()))
+    )
+    return Path(best), (item.get("channels") or [0])[0], Path(item["label"]) if item.get("label") else None
 
 
 def _masks(run: RunFolder, path: Path | None, shape: tuple[int, ...], box: tuple[slice, slice, slice]) -> Masks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import yaml
 
 from medseg.errors import ConfigError, DataError
 from medseg.labels import CONVENTIONS
-from medseg.volumes import VOLUME_SUFFIXES, volume_stem
+from medseg.volumes import VOLUME_SUFFIXES
 
 Row = dict[str, str]
 
@@ -42,7 +42,7 @@ class RunFolder:
         scores: The network's evaluation.
         baseline: The baseline's evaluation.
         config: `config.yaml`, the resolved configuration; empty when absent.
-        items: Known cases by id, each with the paths of its image and label.
+        items: The cases that were predicted, by id, as `medseg.datasets` describes them.
     """
 
     path: Path
@@ -85,7 +85,7 @@ def read_run_folder(path: Path) -> RunFolder:
         scores=scores if scores.summary or scores.cases else _scores(path),
         baseline=_scores(path / "baseline"),
         config=_config(path / "config.yaml"),
-        items=_items(path),
+        items=_items(path / "predictions"),
     )
     if not (run.record or run.history or run.scores.summary or run.scores.cases):
         msg = f"{path}: holds no run.json, metrics.csv or evaluation/summary.json, so there is nothing to report."
@@ -128,44 +128,9 @@ def _config(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _items(run: Path) -> dict[str, dict[str, Any]]:
-    """Cases of the run's datalist and of its predictions; the later one wins, a label stays."""
-    found: dict[str, dict[str, Any]] = {}
-    listed = _json(run / "datalist.json")
-    predicted = _config(run / "predictions" / "config.yaml").get("dataset")
-    for root, content in ((run / str(listed.get("dataset_dir") or "."), listed), (run, predicted)):
-        for item in _walk_items(content):
-            known = found.setdefault(_case_id(item), {"label": None, "channels": None})
-            known["image"] = [_place(image, root) for image in _as_list(item["image"])]
-            known["channels"] = item.get("channels")
-            if item.get("label"):
-                known["label"] = _place(str(item["label"]), root)
-    return found
-
-
-def _place(name: str, root: Path) -> Path:
-    """A listed file, relative to its datalist, or to here when that is where it lies."""
-    return Path(name) if not (root / name).exists() and Path(name).exists() else root / name
-
-
-def _walk_items(node: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(node, Mapping):
-        if "image" in node:
-            yield node
-        else:
-            for child in node.values():
-                yield from _walk_items(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _walk_items(child)
-
-
-def _case_id(item: Mapping[str, Any]) -> str:
-    known = item.get("case_id")
-    return str(known) if known else volume_stem(_as_list(item["image"])[0])
-
-
-def _as_list(value: Any) -> list[str]:
-    if value is None:
-        return []
-    return [str(part) for part in value] if isinstance(value, list) else [str(value)]
+def _items(predictions: Path) -> dict[str, Mapping[str, Any]]:
+    """The cases that were predicted, by id, as the predictions' `config.yaml` has them."""
+    dataset = _config(predictions / "config.yaml").get("dataset")
+    data = dataset.get("data") if isinstance(dataset, Mapping) else None
+    items = [item for item in data if isinstance(item, Mapping)] if isinstance(data, list) else []
+    return {str(item.get("case_id")): item for item in items if item.get("image")}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from medseg.volumes import Volume, write_label_map, write_volume
 
@@ -103,6 +104,6 @@ def write_cases(run: Path, *, cases: int) -> None:
         write_label_map(folder / f"{name}_seg.nii.gz", labels, like=like)
         guess = nested_labels((centre[0] + 1, centre[1], centre[2] + 0.5), 8.5)
         write_label_map(run / "predictions" / f"{name}.nii.gz", guess, like=like)
-        item = {"case_id": name, "image": [f"phantoms/{name}/{name}_flair.nii.gz"]}
-        items.append(item | {"label": f"phantoms/{name}/{name}_seg.nii.gz"})
-    (run / "datalist.json").write_text(json.dumps({"validation": items}))
+        item = {"case_id": name, "image": [str(folder / f"{name}_flair.nii.gz")]}
+        items.append(item | {"label": str(folder / f"{name}_seg.nii.gz")})
+    (run / "predictions" / "config.yaml").write_text(yaml.safe_dump({"dataset": {"data": items}}))

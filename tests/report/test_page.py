@@ -86,8 +86,19 @@ def test_what_is_absent_is_left_out_with_a_sentence(make_run: MakeRun) -> None:
     text = " ".join(read(write_report(run))[1].words)
     assert "no metrics.csv, so there are no training curves" in text
     assert "no run.json" in text
-    assert "There is no picture" in text
+    assert "There is no picture: its scan is not known" in text
     assert "Beside the baseline" not in text
+
+
+def test_a_case_without_a_reference_is_drawn_without_its_outline(make_run: MakeRun) -> None:
+    run = make_run()
+    with_references = read(write_report(run))[0]
+    path = run / "predictions" / "config.yaml"
+    path.write_text(re.sub(r"\n +label: .*", "", path.read_text()))
+    html = read(write_report(run))[0]
+    assert 'class="reference' in with_references
+    assert 'class="reference' not in html
+    assert html.count("data:image/png") == 9
 
 
 def test_a_run_that_was_not_scored_still_has_curves(make_run: MakeRun) -> None:
