@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,3 +61,17 @@ def test_an_inner_region_outside_its_outer_keeps_its_label():
     convention = get_convention("brats2017")
     only_enhancing = np.array([False, False, True]).reshape(3, 1, 1, 1)
     assert regions_to_labels(only_enhancing, convention).item() == 4
+
+
+@pytest.mark.parametrize("page", ["docs/data.md", "bundles/brats_mri_segmentation/docs/README.md"])
+def test_the_documented_tables_are_this_one(page):
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith(("| `brats20", "| `msd_"))]
+    told = {name: cells for names, *cells in rows for name in re.findall(r"`(\w+)`", names)}
+    assert set(told) == set(CONVENTIONS)
+    for name, (values, *regions) in told.items():
+        convention = get_convention(name)
+        assert {int(number) for number in re.findall(r"\d", values)} == set(convention.values)
+        assert [tuple(map(int, cell.split())) for cell in regions] == [
+            convention.regions[r] for r in ("TC", "WT", "ET")
+        ]

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from medseg.volumes.names import (
+    LABEL_WORDS,
     MODALITY_SPELLINGS,
+    PREDICTION_WORDS,
     canonical_modality,
     case_folder,
     fits_modality,
@@ -127,3 +129,12 @@ def test_the_maps_with_exact_names_are_picked():
 )
 def test_the_folder_of_a_case(path):
     assert case_folder(Path("/") / path) == Path("/d/c")
+
+
+def test_the_documented_words_are_the_tables():
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    for name, spellings in MODALITY_SPELLINGS.items():
+        assert f"| `{name}` | {' '.join(spellings)}" in text
+    plain = " ".join(text.split())
+    assert f"one of the words {' '.join(LABEL_WORDS)}," in plain
+    assert f"named {', '.join(PREDICTION_WORDS[:2])} or {PREDICTION_WORDS[2]}" in plain
