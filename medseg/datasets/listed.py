@@ -1,0 +1,159 @@
+"""The inventory of a dataset that lists its cases: a datalist of MONAI's layout, or MSD's `dataset.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medseg.datasets.cases import channels_of
+from medseg.datasets.datalist import read_datalist, select_items
+from medseg.datasets.findings import Finding
+from medseg.datasets.inventory import CaseFiles, Inventory, Section, case_files, label_names
+from medseg.errors import DataError
+from medseg.volumes import volume_suffix
+from medseg.volumes.names import in_label_folder, modality_of, parse_name
+
+_SECTIONS: tuple[tuple[Section, str], ...] = (
+    ("training", "training"),
+    ("validation", "validation"),
+    ("testing", "testing"),
+    ("testing", "test"),
+)
+
+
+def datalist_path(folder: Path, datalist: str | Path) -> Path:
+    """The file, also looked for in the dataset's folder."""
+    given = Path(datalist)
+    return given if given.is_file() or not (folder / given).is_file() else folder / given
+
+
+def lists_cases(file: Path) -> bool:
+    """Whether a file lists cases; nnU-Net's `dataset.json` leaves that to the folders. A damaged one counts as well."""
+    if not file.is_file():
+        return False
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        return True
+    return isinstance(content, dict) and isinstance(content.get("training"), list)
+
+
+def inventory(folder: Path, file: Path, *, modalities: Sequence[str] | None = None) -> Inventory:
+    """What the datalist names, and what is wrong with that.
+
+    Raises:
+        DataError: When the file is no datalist.
+    """
+    content = read_datalist(file)
+    entries = [(section, _as_entry(entry)) for section, key in _SECTIONS for entry in _list(content, key)]
+    wanted = tuple(modalities or channels_of(content) or _named_modalities(entries))
+    cases, findings = [], []
+    for section, entry in entries:
+        case, wrong = _case(section, entry, folder=folder, content=content, wanted=wanted)
+        cases += [case] if case else []
+        findings += wrong
+    split = content.get("split")
+    return Inventory(
+        folder=folder,
+        name=str(content.get("name") or folder.resolve().name),
+        source=file,
+        modalities=wanted,
+        cases=tuple(cases),
+        labels=label_names(content.get("labels")),
+        label_convention=content.get("label_convention"),
+        ids_sha256=dict(split.get("ids_sha256", {})) if isinstance(split, Mapping) else {},
+        findings=(*findings, *_strays(entries, folder)),
+    )
+
+
+def _list(content: Mapping[str, Any], key: str) -> list[Any]:
+    value = content.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _as_entry(entry: Any) -> dict[str, Any]:
+    return dict(entry) if isinstance(entry, Mapping) else {"image": entry}
+
+
+def _paths(image: Any) -> list[str]:
+    return [str(path) for path in image] if isinstance(image, list) else [str(image)] if image else []
+
+
+def _case_id(entry: Mapping[str, Any]) -> str:
+    first = Path(next(iter(_paths(entry.get("image"))), "?"))
+    return str(entry.get("case_id") or parse_name(first).case_id or first.parent.name)
+
+
+def _named_modalities(entries: Sequence[tuple[Section, Mapping[str, Any]]]) -> list[str]:
+    """The modalities that the first entry's files are named by; a single nameless one is an image."""
+    paths = _paths(entries[0][1].get("image")) if entries else []
+    names = [name for path in paths if (name := modality_of(path))]
+    return names or ["image"]
+
+
+def _case(
+    section: Section, entry: dict[str, Any], *, folder: Path, content: Mapping[str, Any], wanted: Sequence[str]
+) -> tuple[CaseFiles | None, list[Finding]]:
+    """The case of an entry, None when its images are not to be had; read just as training would."""
+    case_id, told = _case_id(entry), {key: content[key] for key in ("modality", "channel_names") if key in content}
+    label, findings = _label(section, entry, folder)
+    scan = {key: value for key, value in entry.items() if key in ("image", "channels", "case_id")}
+    try:
+        (item,) = select_items({**told, "training": [scan]}, dataset_dir=folder, modalities=wanted, section="all")
+    except DataError as error:
+        missing = any(not (folder / path).is_file() for path in _paths(entry.get("image")))
+        found = Finding(check="readable" if missing else "modality", case_id=case_id, message=str(error))
+        return None, [found, *findings]
+    images = [Path(path) for path in _paths(item["image"])] * (len(wanted) if "channels" in item else 1)
+    case = case_files(
+        case_id,
+        dict(zip(wanted, images, strict=True)),
+        label=label,
+        patient=entry.get("patient"),
+        section=section,
+        fold=entry.get("fold"),
+    )
+    return case, findings
+
+
+def _label(section: Section, entry: Mapping[str, Any], folder: Path) -> tuple[Path | None, list[Finding]]:
+    told = entry.get("label")
+    if told and (folder / str(told)).is_file():
+        return folder / str(told), []
+    if section == "testing" and not told:
+        return None, []
+    message = f"its label {told} does not exist" if told else "the datalist names no label for it"
+    return None, [Finding(check="image-without-label", case_id=_case_id(entry), message=message)]
+
+
+def _strays(entries: Sequence[tuple[Section, Mapping[str, Any]]], folder: Path) -> list[Finding]:
+    """Label maps without a case, and scans that the list leaves out, in folders such as `labelsTr` and `imagesTr`."""
+    images = {(folder / path).resolve() for _, entry in entries for path in _paths(entry.get("image"))}
+    labels = {(folder / str(entry["label"])).resolve() for _, entry in entries if entry.get("label")}
+    label_folders = {path.parent for path in labels if in_label_folder(path)}
+    image_folders = {path.parent for path in images if path.parent.name.lower().startswith("images")}
+    free_labels = {path.name: path for path in _volumes_in(label_folders) - labels}
+    findings = []
+    for path in sorted(_volumes_in(image_folders) - images):
+        if label := free_labels.pop(path.name, None):
+            message = f"{path.name} with its label {label.name} is in no list"
+            findings.append(Finding(check="unlisted", case_id=parse_name(path).case_id, message=message))
+        elif path.parent.name.lower() != "imagests" and label_folders:
+            message = f"{path.parent.name}/{path.name} is in no list and has no label"
+            findings.append(Finding(check="image-without-label", case_id=parse_name(path).case_id, message=message))
+    for path in free_labels.values():
+        message = f"{path.parent.name}/{path.name} belongs to no case"
+        findings.append(Finding(check="orphan-label", case_id=parse_name(path).case_id, message=message))
+    return findings
+
+
+def _volumes_in(folders: set[Path]) -> set[Path]:
+    return {
+        file
+        for folder in folders
+        if folder.is_dir()
+        for file in folder.iterdir()
+        if volume_suffix(file) and not file.name.startswith(".") and file.is_file()
+    }
