@@ -15,7 +15,7 @@ from medseg.errors import ConfigError, DataError
 from medseg.evaluation.cases import CaseScore, score_case
 from medseg.evaluation.matching import Matches, match_files
 from medseg.evaluation.summary import Summary, aggregate_cases, write_summary
-from medseg.labels import get_convention
+from medseg.labels import LabelConvention, get_convention
 from medseg.metrics.surface import SURFACE_DEFINITIONS, SurfaceDefinition
 from medseg.record import usable_cores
 
@@ -53,7 +53,7 @@ def evaluate_folders(
         ConfigError: When the convention, the surface definition or the tolerance cannot be.
         DataError: When no files match, no case can be scored, or the results cannot be written.
     """
-    _check_settings(tolerance_mm, surface)
+    _checked_settings(tolerance_mm, surface, regions)
     matches = match_files(Path(pred), Path(ref))
     return evaluate_matches(
         matches,
@@ -77,8 +77,7 @@ def evaluate_matches(
     show_progress: bool = False,
 ) -> Summary:
     """Score pairs of files that are already matched; the rest as `evaluate_folders`."""
-    _check_settings(tolerance_mm, surface)
-    convention = get_convention(regions) if regions is not None else None
+    convention = _checked_settings(tolerance_mm, surface, regions)
     _make_folder(Path(out_dir))
     score = partial(score_case, convention=convention, tolerance_mm=float(tolerance_mm), definition=surface)
     scored, failed = _score_all(matches, score, workers=workers, show_progress=show_progress)
@@ -106,13 +105,14 @@ def evaluate_matches(
     return summary
 
 
-def _check_settings(tolerance_mm: float, surface: str) -> None:
+def _checked_settings(tolerance_mm: float, surface: str, regions: str | None) -> LabelConvention | None:
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         msg = f"--tolerance-mm: {tolerance_mm} is no tolerance. Wanted a number of mm from 0."
         raise ConfigError(msg)
     if surface not in SURFACE_DEFINITIONS:
         msg = f"--surface: no definition is named {surface!r}. Known: {', '.join(SURFACE_DEFINITIONS)}."
         raise ConfigError(msg)
+    return get_convention(regions, where="--regions") if regions is not None else None
 
 
 def _make_folder(out_dir: Path) -> None:
