@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
-data_app = typer.Typer(help="Make data to work on.", no_args_is_help=True)
+from medseg.cli.datasets import get_dataset, list_datasets
+
+data_app = typer.Typer(help="Get, check or make data to work on.", no_args_is_help=True)
+data_app.command("list")(list_datasets)
+data_app.command("get")(get_dataset)
 
 
 @data_app.callback()
 def _data() -> None:
-    """Make data to work on."""
+    """Get, check or make data to work on."""
 
 
 @data_app.command()

@@ -1,0 +1,91 @@
+"""Where datasets are kept, what is there, and the record of how it got there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from medseg.datasets.registry import DATASETS, get_spec
+from medseg.errors import DataError
+
+RECORD = ".medseg-dataset.json"
+_BLOCK = 1 << 22
+
+State = Literal["present", "partial", "absent"]
+
+
+def data_home() -> Path:
+    """The folder that datasets are kept in: `$MEDSEG_DATA`, else `~/.cache/medseg/datasets`."""
+    told = os.environ.get("MEDSEG_DATA")
+    return Path(told).expanduser() if told else Path.home() / ".cache" / "medseg" / "datasets"
+
+
+def shelf_of(name: str) -> Path:
+    """The folder that a dataset of this name has, or will have."""
+    return data_home() / name
+
+
+def staging_of(folder: Path) -> Path:
+    """Where a dataset grows before it gets its own folder; kept when a download is interrupted."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def state_of(folder: Path) -> State:
+    """Whether a dataset is complete in this folder, begun beside it, or neither."""
+    if read_record(folder):
+        return "present"
+    return "partial" if staging_of(folder).is_dir() else "absent"
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """How the dataset in this folder got there; empty when it did not come through `medseg data get`."""
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def dataset_folder(name_or_folder: str | Path) -> Path:
+    """The folder of a dataset, given as a folder or as the name of one that was fetched.
+
+    Raises:
+        ConfigError: When it is neither a folder nor the name of a dataset.
+        DataError: When the dataset of that name is not on disk.
+    """
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        return folder
+    spec = get_spec(str(name_or_folder))
+    shelf = shelf_of(spec.name)
+    record = read_record(shelf)
+    place = Path(record.get("folder") or shelf)  # a folder that was given stays where it is
+    if record and place.is_dir():
+        return place
+    msg = f"{spec.name}: not on disk ({shelf}). Fetch it: medseg data get {spec.name}."
+    raise DataError(msg)
+
+
+def known_names() -> list[str]:
+    """Names of all datasets."""
+    return list(DATASETS)
+
+
+def checksum_of(path: Path, algorithm: str) -> str:
+    """The `md5` or `sha256` of a file, in hex.
+
+    Raises:
+        DataError: When it cannot be read.
+    """
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        msg = f"{path}: not readable ({error.strerror or error}). Mend the file or its rights."
+        raise DataError(msg) from error
+    return digest.hexdigest()
