@@ -75,7 +75,7 @@ def _table(datasets: dict[str, DatasetSpec]) -> Any:
 
     table = Table(box=None, pad_edge=False)
     for title in ("name", "what", "access", "size", "licence", "on disk"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, no_wrap=title not in ("what", "licence"))
     for name, spec in datasets.items():
         state = state_of(shelf_of(name))
         table.add_row(name, spec.title, spec.access, _size(spec), spec.licence, "" if state == "absent" else state)

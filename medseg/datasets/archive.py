@@ -187,7 +187,8 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
         RuntimeError,
         ValueError,
     ) as error:
-        msg = f"{archive.name}: damaged, or no zip or tar archive ({error}). Fetch it again."
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")  # tarfile lists what it tried
+        msg = f"{archive.name}: damaged, or no zip or tar archive ({reason}). Get it again."
         raise DataError(msg) from error
 
 

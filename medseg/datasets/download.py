@@ -197,6 +197,7 @@ class _Fetching:
         facts = self._facts(file, given, f"given: {given}") if given else self._bring(file, archive)
         self.watch.unpacks(file)
         shutil.rmtree(folder, ignore_errors=True)
+        need_space(self.staging, facts["bytes"], spare=self.rules.spare_bytes, what=f"unpacking {file.name}")
         bounds = Bounds(n_bytes=max(_ROOM_FOR_SMALL, int(facts["bytes"] * file.max_growth)), n_members=file.max_members)
         unpack(given or archive, folder, bounds=bounds)
         archive.unlink(missing_ok=True)

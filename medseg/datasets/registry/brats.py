@@ -21,7 +21,7 @@ def _year(year: int, access: Access, *, homepage: str, apply: str, citation: str
         name=f"brats{year}",
         title=f"BraTS {year}: adult glioma, MR",
         access=access,
-        licence="the organisers' terms: research, with citation, no redistribution",
+        licence="research only",
         citation=citation,
         homepage=homepage,
         source="the challenge's own pages; no URL without an account, no checksum published",

@@ -39,7 +39,7 @@ def _task(
     )
     return DatasetSpec(
         name=f"msd_{folder.lower()}",
-        title=f"Medical Segmentation Decathlon {title}",
+        title=f"MSD {title}",
         access="open",
         licence="CC BY-SA 4.0",
         citation="Antonelli et al. 2022, The Medical Segmentation Decathlon, https://doi.org/10.1038/s41467-022-30695-9",
@@ -69,7 +69,7 @@ _TASKS = (
         "06ee59366e1e5124267b774dbd654057",
         title="Task02: left atrium, MR",
         n_bytes=455_721_472,
-        modalities=("mri",),
+        modalities=("mr",),
         labels={1: "left atrium"},
     ),
     _task(
@@ -84,7 +84,7 @@ _TASKS = (
         "Task04_Hippocampus",
         "9d24dba78a72977dbd1d2e110310f31b",
         title="Task04: hippocampus, MR",
-        modalities=("mri",),
+        modalities=("mr",),
         labels={1: "anterior", 2: "posterior"},
     ),
     _task(
