@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from medseg.cli.data_split import split
+from medseg.cli.data_verify import verify
 from medseg.cli.datasets import get_dataset, list_datasets
 
 data_app = typer.Typer(help="Get, check or make data to work on.", no_args_is_help=True)
 data_app.command("list")(list_datasets)
 data_app.command("get")(get_dataset)
+data_app.command()(verify)
+data_app.command()(split)
 
 
 @data_app.callback()

@@ -48,8 +48,9 @@ def verify(
         )
     if found.findings:
         Console().print(_table(found.findings, most=None if show_all else _SHOWN))
-    notes = len(found.findings) - len(found.errors)
-    typer.echo(f"{found.name}: {found.n_cases} cases, {found.n_files} files: {len(found.errors)} errors, {notes} notes")
+    counts = {"error": len(found.errors), "note": len(found.findings) - len(found.errors)}
+    said = ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())
+    typer.echo(f"{found.name}: {found.n_cases} cases, {found.n_files} files: {said}")
     if found.errors:
         raise typer.Exit(1)
 

@@ -62,10 +62,10 @@ def _groups(files: Sequence[Path], wanted: Sequence[str]) -> dict[str, _Group]:
     """Scans and label maps by case id; files of one BIDS subject and session are one case wherever they lie."""
     groups: dict[str, _Group] = {}
     for case in group_files(files, wanted):
-        for name, path in case.images:
-            groups.setdefault(_bids_id(path) or case.case_id, _Group()).images.append((name, path))
-        for name, path in case.labels:
-            groups.setdefault(_bids_id(path) or case.case_id, _Group()).labels.append((name, path))
+        for name, path in case.images + case.labels:
+            group = groups.setdefault(_bids_id(path) or case.case_id, _Group())
+            is_label = name.kind == "label" or volume_stem(path).endswith("_dseg")  # BIDS: discrete segmentation
+            (group.labels if is_label else group.images).append((name, path))
     placed = {path for group in groups.values() for _, path in group.labels}
     for path in files:
         name, case_id = name_in_place(path, wanted), _bids_id(path)

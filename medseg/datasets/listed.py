@@ -30,14 +30,21 @@ def datalist_path(folder: Path, datalist: str | Path) -> Path:
 
 
 def lists_cases(file: Path) -> bool:
-    """Whether a file lists cases; nnU-Net's `dataset.json` leaves that to the folders. A damaged one counts as well."""
+    """Whether a file lists cases. A damaged one counts as well.
+
+    nnU-Net's `dataset.json` leaves the cases to the folders, or lists names that lack the files' `_0000`.
+    """
     if not file.is_file():
         return False
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         return True
-    return isinstance(content, dict) and isinstance(content.get("training"), list)
+    if not isinstance(content, dict) or not isinstance(content.get("training"), list):
+        return False
+    first = next(iter(_paths(_as_entry(next(iter(content["training"]), None)).get("image"))), "")
+    suffix = volume_suffix(first) or ""
+    return not (file.parent / f"{first.removesuffix(suffix)}_0000{suffix}").is_file()
 
 
 def inventory(folder: Path, file: Path, *, modalities: Sequence[str] | None = None) -> Inventory:

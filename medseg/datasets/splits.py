@@ -22,7 +22,7 @@ Rule = Literal["listed", "splits_final", "nnunet", "patients"]
 # nnunetv2/utilities/crossval_split.py: KFold(n_splits=5, shuffle=True, random_state=12345) over the sorted ids.
 NNUNET_FOLDS = 5
 _NNUNET_SEED = 12345
-# nnU-Net's conversions of BraTS 2018 and 2019 rename the cases, which changes the order, and so the folds.
+# Its conversions of BraTS 2018 and 2019 put HGG__ or LGG__ before the ids, which gives other folds than these.
 _NNUNET_SETS = ("brats2020", "brats2021")
 _SPLITS_FINAL = "splits_final.json"
 

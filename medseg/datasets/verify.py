@@ -87,7 +87,7 @@ def verify_dataset(
     on_start(len(taken.cases))
 
     def read(case: CaseFiles) -> CaseFacts:
-        facts = _read_case(case, n_channels=len(taken.modalities), allowed=allowed, folder=taken.folder)
+        facts = _read_case(case, narrowed=modalities is not None, allowed=allowed, folder=taken.folder)
         on_case(case.case_id)
         return facts
 
@@ -117,7 +117,7 @@ def _declared_values(taken: Inventory) -> tuple[int, ...] | None:
     return tuple(taken.labels) if taken.labels else None
 
 
-def _read_case(case: CaseFiles, *, n_channels: int, allowed: Sequence[int] | None, folder: Path) -> CaseFacts:
+def _read_case(case: CaseFiles, *, narrowed: bool, allowed: Sequence[int] | None, folder: Path) -> CaseFacts:
     findings: list[Finding] = []
 
     def found(check: str, message: str) -> None:
@@ -135,17 +135,18 @@ def _read_case(case: CaseFiles, *, n_channels: int, allowed: Sequence[int] | Non
         except DataError as error:
             found("readable", str(error))
     for path, facts in scans.items():
-        _check_scan(facts, short_path(path, folder), n_channels if len(case.scans) == 1 else 1, found)
+        named = sum(other == path for other in case.images.values())
+        _check_scan(facts, short_path(path, folder), named, narrowed, found)
     _check_grids(case, [*scans.values(), *([label] if label else [])], folder, found)
     if label:
         _check_label(label, values, short_path(label.path, folder), allowed, found)
     return CaseFacts(case=case, scans=scans, label=label, values=values, findings=tuple(findings))
 
 
-def _check_scan(facts: ScanFacts, name: str, n_channels: int, found: Callable[[str, str], None]) -> None:
+def _check_scan(facts: ScanFacts, name: str, n_named: int, narrowed: bool, found: Callable[[str, str], None]) -> None:
     channels = facts.shape[3] if len(facts.shape) == 4 else 1
-    if channels != n_channels:
-        found("modality", f"{name} has {channels} channels, the dataset names {n_channels}")
+    if channels < n_named or (channels > n_named and not narrowed):
+        found("modality", f"{name} has {channels} channels, the dataset names {n_named}")
     if facts.not_finite:
         found("not-finite", f"{name} has {facts.not_finite} NaN or infinite voxels")
     elif facts.lowest == facts.highest:
