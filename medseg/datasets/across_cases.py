@@ -16,6 +16,8 @@ from medseg.datasets.scan_facts import ScanFacts
 from medseg.datasets.splits import changed_ids
 from medseg.labels import get_convention
 
+_SHOWN = 10
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CaseFacts:
@@ -55,12 +57,13 @@ def short_path(path: Path, folder: Path) -> str:
 
 
 def listing(values: Iterable[int]) -> str:
-    """Values in one line.
+    """Values in one line, the first ten of many.
 
-    >>> listing([0, 1, 4])
-    '0, 1, 4'
+    >>> listing([0, 1, 4]), listing(range(30))
+    ('0, 1, 4', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 20 more')
     """
-    return ", ".join(str(value) for value in values)
+    texts = [str(value) for value in values]
+    return ", ".join(texts[:_SHOWN]) + (f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else "")
 
 
 def _repeated_cases(taken: Inventory) -> list[Finding]:
@@ -133,7 +136,8 @@ def _of_the_labels(
         findings.append(Finding(check="convention", message=message))
     values = {value for one in facts if one.values is not None for value in one.values.tolist()}
     if not any(one.case.label for one in facts):
-        return [*findings, Finding(check="no-labels", message="no case has a label map")]
+        told_already = any(found.check == "image-without-label" for found in taken.findings)
+        return findings + ([] if told_already else [Finding(check="no-labels", message="no case has a label map")])
     if allowed is None:
         message = f"the label maps hold {listing(sorted(values))}; name a --convention to have them checked"
         return [*findings, Finding(check="no-convention", message=message)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from medseg.datasets.datalist import read_datalist, select_items
 from medseg.datasets.findings import Finding
 from medseg.datasets.inventory import CaseFiles, Inventory, Section, case_files, label_names
 from medseg.errors import DataError
-from medseg.volumes import volume_suffix
+from medseg.volumes import volume_stem, volume_suffix
 from medseg.volumes.names import in_label_folder, modality_of, parse_name
 
 _SECTIONS: tuple[tuple[Section, str], ...] = (
@@ -141,19 +142,30 @@ def _strays(entries: Sequence[tuple[Section, Mapping[str, Any]]], folder: Path) 
     labels = {(folder / str(entry["label"])).resolve() for _, entry in entries if entry.get("label")}
     label_folders = {path.parent for path in labels if in_label_folder(path)}
     image_folders = {path.parent for path in images if path.parent.name.lower().startswith("images")}
-    free_labels = {path.name: path for path in _volumes_in(label_folders) - labels}
-    findings = []
+    all_labels = _volumes_in(label_folders)
+    stems = {volume_stem(path) for path in all_labels}
+    free = {volume_stem(path): path for path in all_labels - labels}
+    listed = {_owner(path, stems) for path in images}
+    paired, findings = set(), []
     for path in sorted(_volumes_in(image_folders) - images):
-        if label := free_labels.pop(path.name, None):
-            message = f"{path.name} with its label {label.name} is in no list"
-            findings.append(Finding(check="unlisted", case_id=parse_name(path).case_id, message=message))
-        elif path.parent.name.lower() != "imagests" and label_folders:
+        owner = _owner(path, stems)
+        if owner in free:
+            paired.add(owner)
+            message = f"{path.name} with its label {free[owner].name} is in no list"
+            findings.append(Finding(check="unlisted", case_id=owner, message=message))
+        elif path.parent.name.lower() != "imagests" and label_folders and owner not in listed:
             message = f"{path.parent.name}/{path.name} is in no list and has no label"
             findings.append(Finding(check="image-without-label", case_id=parse_name(path).case_id, message=message))
-    for path in free_labels.values():
-        message = f"{path.parent.name}/{path.name} belongs to no case"
-        findings.append(Finding(check="orphan-label", case_id=parse_name(path).case_id, message=message))
+    for stem in sorted(set(free) - paired):
+        message = f"{free[stem].parent.name}/{free[stem].name} belongs to no case"
+        findings.append(Finding(check="orphan-label", case_id=parse_name(free[stem]).case_id, message=message))
     return findings
+
+
+def _owner(path: Path, label_stems: set[str]) -> str:
+    """The name that the scan's label map has: the scan's own, or that without nnU-Net's channel number."""
+    stem = volume_stem(path)
+    return stem if stem in label_stems else re.sub(r"_\d{4}$", "", stem)
 
 
 def _volumes_in(folders: set[Path]) -> set[Path]:

@@ -64,7 +64,7 @@ def split_cases(inventory: Inventory, *, folds: int | None = None, seed: int | N
         DataError: When the dataset's own folds are incomplete.
     """
     cases = [case for case in inventory.cases if case.section == "training"]
-    if folds is None and seed is None:
+    if folds is seed is None:
         own = _own_folds(inventory, cases)
         if own:
             return own
@@ -73,7 +73,7 @@ def split_cases(inventory: Inventory, *, folds: int | None = None, seed: int | N
     if not 2 <= wanted <= len(patients):
         msg = f"--folds: {wanted} folds cannot be dealt from {len(patients)} patients. Wanted 2 to {len(patients)}."
         raise ConfigError(msg)
-    if wanted == NNUNET_FOLDS and seed is None and is_nnunet_dataset(inventory) and len(patients) == len(cases):
+    if folds is seed is None and is_nnunet_dataset(inventory) and len(patients) == len(cases):
         return Split(rule="nnunet", fold_of=nnunet_folds(case.case_id for case in cases), seed=_NNUNET_SEED)
     return Split(rule="patients", fold_of=_by_patient(cases, wanted, seed or 0), seed=seed or 0)
 

@@ -31,6 +31,32 @@ def test_nnunets_layout_with_and_without_a_list_of_cases(touch_volumes):
     assert (_facts(take_inventory(root)), take_inventory(root).findings) == (wanted, ())
 
 
+def test_a_datalist_of_some_channels_and_cases_of_nnunets_layout(touch_volumes):
+    root = touch_volumes(*(f"imagesTr/c{i}_000{channel}.nii.gz" for i in range(3) for channel in range(2)))
+    touch_volumes("labelsTr/c0.nii.gz", "labelsTr/c2.nii.gz", "labelsTr/c7.nii.gz")
+    training = [{"case_id": "c0", "image": ["imagesTr/c0_0001.nii.gz"], "label": "labelsTr/c0.nii.gz"}]
+    (root / "datalist.json").write_text(json.dumps({"modality": {"0": "t2"}, "training": training}))
+    found = [(one.check, one.message.split()[0]) for one in take_inventory(root).findings]
+    assert found == [
+        ("image-without-label", "imagesTr/c1_0000.nii.gz"),
+        ("image-without-label", "imagesTr/c1_0001.nii.gz"),
+        ("unlisted", "c2_0000.nii.gz"),
+        ("unlisted", "c2_0001.nii.gz"),
+        ("orphan-label", "labelsTr/c7.nii.gz"),
+    ]
+
+
+def test_four_digits_that_belong_to_the_case(touch_volumes):
+    root = touch_volumes(*(f"{folder}/amos_000{i}.nii.gz" for i in range(1, 4) for folder in ("imagesTr", "labelsTr")))
+    (root / "labelsTr" / "amos_0003.nii.gz").unlink()
+    training = [{"image": "./imagesTr/amos_0001.nii.gz", "label": "./labelsTr/amos_0001.nii.gz"}]
+    (root / "dataset.json").write_text(json.dumps({"modality": {"0": "CT"}, "training": training}))
+    inventory = take_inventory(root)
+    assert [case.case_id for case in inventory.cases] == ["amos_0001"]
+    found = [(one.check, one.case_id) for one in inventory.findings]
+    assert found == [("unlisted", "amos_0002"), ("image-without-label", "amos_0003")]
+
+
 def test_bids_with_label_maps_in_derivatives(touch_volumes):
     subjects = ("sub-01_ses-1", "sub-01_ses-2", "sub-02_ses-1")
     names = []

@@ -104,6 +104,7 @@ def test_asking_for_folds_or_seed_deals_by_patient_as_training_would(touch_volum
     (root / "datalist.json").unlink()
     dealt = training_items(dataset_dir=root, modalities=["ct"], section="all", folds=3)
     assert split.fold_of == {item["case_id"]: item["fold"] for item in dealt}
+    assert split_cases(take_inventory(root), folds=5).rule == "patients"
     assert split_cases(take_inventory(root), folds=3, seed=1).fold_of != split.fold_of
 
 
