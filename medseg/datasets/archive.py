@@ -24,6 +24,13 @@ from medseg.errors import DataError
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _BLOCK = 1 << 20
+_LONG_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 _UTF8 = 0x800  # bit 11 of a zip entry's flags: its name is UTF-8
 _ENCRYPTED = 0x1
 
@@ -173,7 +180,7 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
             with zipfile.ZipFile(archive) as opened:
                 yield _zip_members(opened)
         else:
-            with tarfile.open(archive, encoding="utf-8", errorlevel=2) as tar:
+            with tarfile.open(archive, encoding="utf-8", errorlevel=2, tarinfo=_Header) as tar:
                 yield _tar_members(tar)
     except (
         gzip.BadGzipFile,
@@ -211,6 +218,23 @@ def _fault_of_zip(info: zipfile.ZipInfo, kind: int) -> str:
     if not info.flag_bits & _UTF8 and not info.orig_filename.isascii():
         return "has a name that is not marked as UTF-8"
     return ""
+
+
+class _Header(tarfile.TarInfo):
+    """A tar header; tarfile holds the long ones (names, attributes) in memory whole, so they are bounded here."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        """The header in a block.
+
+        Raises:
+            ReadError: When it announces more than any name needs.
+        """
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _LONG_HEADERS and header.size > _BLOCK:
+            msg = f"a header of {header.size} bytes"
+            raise tarfile.ReadError(msg)
+        return header
 
 
 def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:

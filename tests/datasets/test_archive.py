@@ -193,6 +193,15 @@ def test_a_zip_that_lies_about_its_length_is_still_counted(tmp_path):
     refused(tmp_path, path, "damaged|a bomb")
 
 
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path):
+    def change(info):
+        info.pax_headers = {"comment": "x" * 3_000_000}
+
+    path = make_tar(tmp_path / "bomb.tar.gz", ("fine", b"x"), ("a", change), mode="w:gz")
+    assert path.stat().st_size < 20_000
+    refused(tmp_path, path, "a header of 30000.. bytes")
+
+
 def test_too_many_entries_are_refused(tmp_path):
     path = make_tar(tmp_path / "bomb.tar", *((f"{index}", b"") for index in range(101)))
     refused(tmp_path, path, "more than 100 entries")

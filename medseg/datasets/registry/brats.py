@@ -3,11 +3,14 @@
 Pages: https://www.med.upenn.edu/cbica/brats2018/data.html, .../brats2019/..., .../brats2020/data.html for the request,
 https://www.synapse.org/Synapse:syn25829067 (2021), https://www.synapse.org/brats2023 (syn51156910) and
 https://www.synapse.org/brats2024 (syn53708249) for the login. No checksums are published.
-Labels: `medseg.labels`. The files of one case are named <id>_flair, _t1, _t1ce, _t2, _seg until 2021 and
+Labels: `medseg.labels`, but for 2024, whose cases were scanned after treatment and have the resection cavity as label 4
+(de Verdier et al. 2024, https://arxiv.org/abs/2405.18368): no convention of medseg has that yet. The files of one case are named <id>_flair, _t1, _t1ce, _t2, _seg until 2021 and
 <id>-t2f, -t1n, -t1c, -t2w, -seg from 2023 on.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from medseg.datasets.specs import Access, DatasetSpec
 
@@ -21,7 +24,7 @@ def _year(year: int, access: Access, *, homepage: str, apply: str, citation: str
         name=f"brats{year}",
         title=f"BraTS {year}: adult glioma, MR",
         access=access,
-        licence="research only",
+        licence="research only" if access == "request" else "terms on Synapse",
         citation=citation,
         homepage=homepage,
         source="the challenge's own pages; no URL without an account, no checksum published",
@@ -47,6 +50,19 @@ def _login(page: str, what: str) -> str:
     return f"make a Synapse account, accept the terms at https://www.synapse.org/{page}, download {what}"
 
 
+_POST_TREATMENT = replace(
+    _year(
+        2024,
+        "login",
+        homepage="https://www.synapse.org/brats2024",
+        apply=_login("brats2024", "the adult glioma data"),
+        citation="de Verdier et al. 2024, https://arxiv.org/abs/2405.18368",
+    ),
+    title="BraTS 2024: adult glioma after treatment, MR",
+    label_convention=None,
+    labels={1: "non-enhancing core", 2: "FLAIR hyperintensity", 3: "enhancing tissue", 4: "resection cavity"},
+)
+
 _YEARS = (
     _request(2018),
     _request(2019),
@@ -65,13 +81,7 @@ _YEARS = (
         apply=_login("brats2023", "the adult glioma data"),
         citation=f"{_BAID}; {_MENZE}; {_BAKAS}",
     ),
-    _year(
-        2024,
-        "login",
-        homepage="https://www.synapse.org/brats2024",
-        apply=_login("brats2024", "the adult glioma data"),
-        citation=f"{_BAID}; {_MENZE}; {_BAKAS}",
-    ),
+    _POST_TREATMENT,
 )
 
 BRATS: dict[str, DatasetSpec] = {year.name: year for year in _YEARS}
