@@ -12,15 +12,21 @@ import numpy.typing as npt
 
 from medseg.datasets.findings import Finding
 from medseg.datasets.registry import DATASETS
-from medseg.datasets.shelf import checksum_of, read_record
+from medseg.datasets.shelf import checksum_of, read_record, shelf_of
 from medseg.datasets.specs import DatasetSpec
 
 _SPLITS = ("train", "val", "test")  # MedMNIST's names: train_images, train_labels and so on
 
 
 def spec_of(folder: Path) -> DatasetSpec | None:
-    """The spec of a folder that `medseg data get` made, as its record says; None for any other."""
-    return DATASETS.get(str(read_record(folder).get("name")))
+    """The spec of a folder that `medseg data get` made or was given, as its record says; None for any other."""
+    own = DATASETS.get(str(read_record(folder).get("name")))
+    if own:
+        return own
+    # A folder that was given stays where it is; its record lies in the dataset's place.
+    place = folder.resolve()
+    given = {name: read_record(shelf_of(name)).get("folder") for name in DATASETS}
+    return next((DATASETS[name] for name, other in given.items() if other and Path(other).resolve() == place), None)
 
 
 def check_published(folder: Path) -> list[Finding]:

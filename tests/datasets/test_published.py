@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
 from medseg.datasets.published import check_arrays, spec_of
+from medseg.datasets.shelf import RECORD
 from medseg.datasets.verify import verify_dataset
 
 
@@ -45,6 +48,13 @@ def test_sound_and_damaged_array_files(tmp_path):
     assert check_arrays(path)[1][0].check == "readable"
 
 
-def test_only_a_record_tells_which_dataset_a_folder_is(tmp_path):
-    (tmp_path / "brats2021").mkdir()
-    assert spec_of(tmp_path / "brats2021") is None
+def test_only_a_record_tells_which_dataset_a_folder_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDSEG_DATA", str(tmp_path / "home"))
+    scans = tmp_path / "brats2021"
+    scans.mkdir()
+    assert spec_of(scans) is None
+    shelf = tmp_path / "home" / "brats2021"
+    shelf.mkdir(parents=True)
+    (shelf / RECORD).write_text(json.dumps({"name": "brats2021", "folder": str(scans)}))
+    assert spec_of(scans).name == spec_of(shelf).name == "brats2021"
+    assert spec_of(tmp_path) is None
