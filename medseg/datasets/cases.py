@@ -52,8 +52,8 @@ def find_cases(inputs: str | Path | Iterable[str | Path], *, modalities: Sequenc
     """
     paths = [Path(inputs)] if isinstance(inputs, (str, Path)) else [Path(path) for path in inputs]
     wanted = [canonical_modality(name) for name in modalities]
-    files = [file for path in paths for file in _files_of(path)]
-    items = [item for case in _group(list(dict.fromkeys(files)), wanted) if (item := _item(case, wanted))]
+    files = [file for path in paths for file in volumes_in(path)]
+    items = [item for case in group_files(list(dict.fromkeys(files)), wanted) if (item := _item(case, wanted))]
     if not items:
         where, found = ", ".join(str(path) for path in paths), _names(files)
         msg = (
@@ -119,7 +119,12 @@ def pick_channels(names: Sequence[str], wanted: Sequence[str], *, where: str) ->
     return [list(names).index(name) for name in wanted]
 
 
-def _files_of(path: Path) -> list[Path]:
+def volumes_in(path: Path) -> list[Path]:
+    """The volumes below a folder at any depth, hidden ones left out; a file alone.
+
+    Raises:
+        DataError: When nothing is there.
+    """
     if path.is_dir():
         found = [file for file in sorted(path.rglob("*")) if volume_suffix(file) and file.is_file()]
         visible = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
@@ -136,9 +141,9 @@ def _files_of(path: Path) -> list[Path]:
     return [path]
 
 
-def _group(files: Sequence[Path], wanted: Sequence[str]) -> list[_Case]:
+def group_files(files: Sequence[Path], wanted: Sequence[str]) -> list[_Case]:
     """The files by case: by folder and the part of the name that is not modality or label. Predictions are left out."""
-    named = [(name, file) for file in files if (name := _name(file, wanted)).kind != "prediction"]
+    named = [(name, file) for file in files if (name := name_in_place(file, wanted)).kind != "prediction"]
     # A file called t1.nii.gz alone makes its whole folder one case.
     whole = {case_folder(file) for name, file in named if not (name.case_id or in_label_folder(file))}
     cases: dict[tuple[Path, str], _Case] = {}
@@ -155,7 +160,7 @@ def _group(files: Sequence[Path], wanted: Sequence[str]) -> list[_Case]:
     return list(cases.values())
 
 
-def _name(file: Path, wanted: Sequence[str]) -> ScanName:
+def name_in_place(file: Path, wanted: Sequence[str]) -> ScanName:
     """The parsed name, with nnU-Net's `_0000` channel numbers understood."""
     name = parse_name(file)
     if in_label_folder(file):

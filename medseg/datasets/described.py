@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from medseg.datasets.cases import _files_of as volumes_in
+from medseg.datasets.cases import volumes_in
 from medseg.datasets.findings import Finding
 from medseg.datasets.inventory import CaseFiles, Inventory, case_files, label_names
 from medseg.errors import DataError

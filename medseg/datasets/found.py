@@ -10,10 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medseg.datasets.cases import _files_of as volumes_in
-from medseg.datasets.cases import _group as group_files
-from medseg.datasets.cases import _name as name_in_place
-from medseg.datasets.cases import channel_names
+from medseg.datasets.cases import channel_names, group_files, name_in_place, volumes_in
 from medseg.datasets.findings import Finding
 from medseg.datasets.inventory import CaseFiles, Inventory, case_files, in_channel_order, label_names
 from medseg.volumes import volume_stem

@@ -55,7 +55,13 @@ CONVENTIONS: dict[str, LabelConvention] = {
     "brats2020": _BRATS2017,
     "brats2021": _BRATS2017,
     "brats2023": _BRATS2023,
-    "brats2024": _BRATS2023,
+    "brats2024": LabelConvention(
+        # Adult glioma after treatment (de Verdier et al. 2024, https://arxiv.org/abs/2405.18368). The cavity is in no
+        # region of these three.
+        values={**_BRATS2023.values, 4: "resection cavity"},
+        regions=_BRATS2023.regions,
+        paint=_BRATS2023.paint,
+    ),
     "msd_task01": LabelConvention(
         values={1: "oedema", 2: "non-enhancing tumour", 3: "enhancing tumour"},
         regions={"TC": (2, 3), "WT": (1, 2, 3), "ET": (3,)},
