@@ -77,8 +77,10 @@ def get_dataset(
 
 def _get(spec: DatasetSpec, folder: Path, given: Path | None, rules: Rules, jobs: int, watch: Watch) -> Path:
     record = read_record(folder)
-    if record:
+    if record and not _outdated(record, given):
         return _present(spec, folder, record)
+    if record:
+        (folder / RECORD).unlink()
     _refuse_other_content(folder)
     if given is None and not spec.files:
         msg = f"{spec.name}: not openly hosted. To get it, {spec.apply}; then give it with --from FOLDER_OR_ARCHIVE."
@@ -99,6 +101,12 @@ def _present(spec: DatasetSpec, folder: Path, record: dict[str, Any]) -> Path:
         msg = f"{folder}: holds {record.get('name')}, not {spec.name}. Choose another folder with --out."
         raise DataError(msg)
     return Path(record.get("folder") or folder)
+
+
+def _outdated(record: dict[str, Any], given: Path | None) -> bool:
+    """Whether a noted folder of scans is gone, or another is given now."""
+    noted = record.get("folder")
+    return noted is not None and (given is not None or not Path(noted).is_dir())
 
 
 def _refuse_other_content(folder: Path) -> None:

@@ -35,7 +35,7 @@ def staging_of(folder: Path) -> Path:
 
 def state_of(folder: Path) -> State:
     """Whether a dataset is complete in this folder, begun beside it, or neither."""
-    if read_record(folder):
+    if place_of(folder):
         return "present"
     return "partial" if staging_of(folder).is_dir() else "absent"
 
@@ -47,6 +47,13 @@ def read_record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def place_of(folder: Path) -> Path | None:
+    """The folder that holds the data of this shelf: itself, or one that was given. None where it holds none."""
+    record = read_record(folder)
+    place = Path(record.get("folder") or folder)
+    return place if record and place.is_dir() else None
 
 
 def dataset_folder(name_or_folder: str | Path) -> Path:
@@ -61,9 +68,8 @@ def dataset_folder(name_or_folder: str | Path) -> Path:
         return folder
     spec = get_spec(str(name_or_folder))
     shelf = shelf_of(spec.name)
-    record = read_record(shelf)
-    place = Path(record.get("folder") or shelf)  # a folder that was given stays where it is
-    if record and place.is_dir():
+    place = place_of(shelf)
+    if place:
         return place
     msg = f"{spec.name}: not on disk ({shelf}). Fetch it: medseg data get {spec.name}."
     raise DataError(msg)

@@ -83,9 +83,17 @@ def fetch(
     if target.is_file() and fault_of(target, file) is None:
         _tell(on_bytes, target.stat().st_size)
         return ""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Part(file, target, on_bytes or (lambda _: None))
-    reasons = []
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return _from_any(Part(file, target, on_bytes or (lambda _: None)), rules)
+    except OSError as error:
+        msg = f"{target}: {error.strerror or error}. Free some space or mend the folder, then run it again."
+        raise DataError(msg) from error
+
+
+def _from_any(part: Part, rules: Rules) -> str:
+    """The whole file from the first address that gives it."""
+    file, reasons = part.file, []
     for url in file.urls:
         try:
             _from_one(url, part, rules)

@@ -1,10 +1,15 @@
+import io
 import json
 import zipfile
 
+import nibabel as nib
+import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from medseg.cli.data import data_app
+from medseg.cli.datasets import _progress, _watch
 from medseg.datasets.registry import DATASETS
 from medseg.errors import ConfigError, DataError
 
@@ -48,7 +53,39 @@ def test_get_takes_what_the_user_has(home, tmp_path):
     assert "licence: CC BY 3.0" in result.output
     assert f"lidc_idri_annotations is in {home / 'lidc_idri_annotations'}" in result.output
     assert (home / "lidc_idri_annotations/LIDC-XML-only/157/158.xml").is_file()
+    assert "next:" not in result.output
     assert "present" in _run("list").output
+
+
+def test_the_progress_shows_names_sizes_and_rates():
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    spec = DATASETS["luna16"]
+    with _progress(console) as progress:
+        watch = _watch(progress, spec)
+        for file in spec.files[:2]:
+            watch.begins(file)
+            watch.bytes_came(file, 100_000)
+        watch.unpacks(spec.files[1])
+        progress.refresh()
+        watch.ends(spec.files[0])
+    shown = console.file.getvalue()
+    assert "annotations.csv" in shown
+    assert "unpacking evaluationScript.zip" in shown
+    assert "0.1/21.8 MB" in shown
+
+
+def test_get_names_the_next_command(home, tmp_path):
+    for index in range(2):
+        save_case(tmp_path / f"given/case_{index:05d}")
+    result = _run("get", "kits23", "--from", tmp_path / "given")
+    assert result.exit_code == 0, result.exception
+    assert result.output.splitlines()[-2:] == [f"kits23 is in {tmp_path / 'given'}", "next: medseg data verify kits23"]
+
+
+def save_case(folder):
+    folder.mkdir(parents=True)
+    for name in ("imaging", "segmentation"):
+        nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)), folder / f"{name}.nii.gz")
 
 
 def test_a_wrong_file_is_refused(home, tmp_path):

@@ -4,8 +4,8 @@ Pages: https://www.med.upenn.edu/cbica/brats2018/data.html, .../brats2019/..., .
 https://www.synapse.org/Synapse:syn25829067 (2021), https://www.synapse.org/brats2023 (syn51156910) and
 https://www.synapse.org/brats2024 (syn53708249) for the login. No checksums are published.
 Labels: `medseg.labels`, but for 2024, whose cases were scanned after treatment and have the resection cavity as label 4
-(de Verdier et al. 2024, https://arxiv.org/abs/2405.18368): no convention of medseg has that yet. The files of one case are named <id>_flair, _t1, _t1ce, _t2, _seg until 2021 and
-<id>-t2f, -t1n, -t1c, -t2w, -seg from 2023 on.
+(de Verdier et al. 2024, https://arxiv.org/abs/2405.18368): no convention of medseg has that yet.
+The files of one case are named <id>_flair, _t1, _t1ce, _t2, _seg until 2021 and <id>-t2f, -t1n, -t1c, -t2w, -seg later.
 """
 
 from __future__ import annotations

@@ -165,6 +165,18 @@ def test_a_folder_of_scans_stays_where_it_is(rules, dataset, home, tmp_path):
     assert get_dataset(spec, rules=rules) == tmp_path / "given"
 
 
+def test_a_noted_folder_that_is_gone_can_be_given_anew(rules, dataset, home, tmp_path):
+    spec = dataset(**BRATS)
+    _brats_case(tmp_path / "given/BraTS_1")
+    get_dataset(spec, given=tmp_path / "given", rules=rules)
+    (tmp_path / "given").rename(tmp_path / "moved")
+    assert state_of(home / spec.name) == "absent"
+    with pytest.raises(DataError, match="not openly hosted"):
+        get_dataset(spec, rules=rules)
+    assert get_dataset(spec, given=tmp_path / "moved", rules=rules) == tmp_path / "moved"
+    assert dataset_folder(spec.name) == tmp_path / "moved"
+
+
 def test_an_archive_of_scans_is_unpacked(rules, dataset, home, tmp_path):
     _brats_case(tmp_path / "given/BraTS_1")
     archive = tmp_path / "Training.zip"

@@ -102,6 +102,19 @@ def test_a_corrupt_part_of_an_earlier_run_is_fetched_anew(site, rules, spec_of, 
     assert [asked for asked, _ in site.bodies("/y")] == ["bytes=5000-", None]
 
 
+@pytest.mark.parametrize("length", [True, False])
+def test_a_part_longer_than_the_file_is_fetched_anew(site, rules, spec_of, tmp_path, length):
+    (tmp_path / "scan.bin.part").write_bytes(CONTENT + b"rest of another file")
+    fetch(spec_of(CONTENT, site.put("/l", CONTENT), length=length), tmp_path / "scan.bin", rules=rules)
+    assert (tmp_path / "scan.bin").read_bytes() == CONTENT
+
+
+def test_a_folder_that_cannot_be_written_is_told(site, rules, spec_of, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="scan.bin: .*mend the folder"):
+        fetch(spec_of(CONTENT, site.put("/o", CONTENT)), tmp_path / "file" / "scan.bin", rules=rules)
+
+
 @pytest.mark.parametrize(
     ("mood", "reason"),
     [
