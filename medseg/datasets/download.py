@@ -91,8 +91,12 @@ def _get(spec: DatasetSpec, folder: Path, given: Path | None, rules: Rules, jobs
         _write_record(spec, folder, folder=str(had.scans), files={})
         return had.scans
     fetching = _Fetching(spec, staging_of(folder), had, rules, watch)
-    fetching.run(jobs)
-    fetching.finish(folder)
+    try:
+        fetching.run(jobs)
+        fetching.finish(folder)
+    finally:
+        if not any(path.is_file() for path in fetching.staging.rglob("*")):
+            shutil.rmtree(fetching.staging, ignore_errors=True)
     return folder
 
 
@@ -150,7 +154,8 @@ class _Fetching:
         """
         (self.staging / "content").mkdir(parents=True, exist_ok=True)
         self.done = self._read_state()
-        waiting = [file for file in self.files if file.name not in self.done]
+        # What is given may be another file of that name than the last time.
+        waiting = [file for file in self.files if file.name not in self.done or file.name in self.had.paths]
         self._need_space(waiting)
         with ThreadPoolExecutor(jobs) as pool:
             futures = [pool.submit(self._get, file) for file in waiting]
@@ -164,6 +169,7 @@ class _Fetching:
 
     @property
     def files(self) -> tuple[FileSpec, ...]:
+        """What the dataset is made of."""
         return self.had.files or self.spec.files
 
     def finish(self, folder: Path) -> None:
@@ -174,13 +180,25 @@ class _Fetching:
             inner = source / file.inner
             if source.is_dir():
                 _merge(inner if file.inner and inner.is_dir() else source, content)
-        if self.had.files and self.spec.layout == "case_folders":
-            find_cases(content, modalities=self.spec.modalities)  # an archive of something else is told here
+        if self.had.files:
+            self._check_scans(content)
         _write_record(self.spec, content, files=self.done)
         if folder.is_dir():
             folder.rmdir()
         content.replace(folder)
         shutil.rmtree(self.staging, ignore_errors=True)
+
+    def _check_scans(self, content: Path) -> None:
+        """Refuse an archive of something else: nothing is published that would tell it earlier.
+
+        Raises:
+            DataError: When it holds no case of the dataset.
+        """
+        try:
+            find_cases(content, modalities=self.spec.modalities)
+        except DataError:
+            shutil.rmtree(self.staging, ignore_errors=True)
+            raise
 
     def _error_of(self, error: BaseException | None) -> BaseException | None:
         if error:

@@ -104,9 +104,12 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(status, headers, body + b"more than was announced")
 
     def _wrongpart(self, content, value):
+        """The bytes after another one than was asked for."""
         status, headers, body = self._part(content)
-        if status == 206:
-            headers["Content-Range"] = f"bytes 1-{len(content) - 1}/{len(content)}"
+        if status == 206 and len(body) > 1:
+            body = body[1:]
+            span = f"bytes {len(content) - len(body)}-{len(content) - 1}/{len(content)}"
+            headers |= {"Content-Range": span, "Content-Length": len(body)}
         self._answer(status, headers, body)
 
     def _endless(self, content, _):

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,7 @@ def test_the_disk_is_checked_for_all_files_together(site, rules, dataset, home):
     with pytest.raises(DataError, match=r"adrenalmnist3d: needs .* GB in .* are free"):
         get_dataset(dataset(huge), rules=rules)
     assert site.asked == []
+    assert state_of(home / "adrenalmnist3d") == "absent"
 
 
 def test_the_watch_hears_everything(site, rules, spec_of, dataset, archive_of, home):
@@ -180,13 +182,22 @@ def test_a_noted_folder_that_is_gone_can_be_given_anew(rules, dataset, home, tmp
 def test_an_archive_of_scans_is_unpacked(rules, dataset, home, tmp_path):
     _brats_case(tmp_path / "given/BraTS_1")
     archive = tmp_path / "Training.zip"
-    import shutil
-
     shutil.make_archive(str(archive.with_suffix("")), "zip", tmp_path / "given")
     folder = get_dataset(dataset(**BRATS), given=archive, rules=rules)
     assert len(_files(folder)) == 6
     assert archive.exists()
     assert read_record(folder)["files"]["Training.zip"]["origin"].startswith("given:")
+
+
+def test_an_archive_of_something_else_is_refused_and_forgotten(rules, dataset, archive_of, home, tmp_path):
+    archive = tmp_path / "Training.zip"
+    archive.write_bytes(archive_of(holiday__beach="jpg"))
+    with pytest.raises(DataError, match="no case here"):
+        get_dataset(dataset(**BRATS), given=archive, rules=rules)
+    assert state_of(home / "adrenalmnist3d") == "absent"
+    _brats_case(tmp_path / "given/BraTS_1")
+    shutil.make_archive(str(archive.with_suffix("")), "zip", tmp_path / "given")
+    assert len(_files(get_dataset(dataset(**BRATS), given=archive, rules=rules))) == 6
 
 
 def test_a_folder_of_something_else_is_refused(rules, dataset, home, tmp_path):

@@ -102,6 +102,13 @@ def test_a_corrupt_part_of_an_earlier_run_is_fetched_anew(site, rules, spec_of, 
     assert [asked for asked, _ in site.bodies("/y")] == ["bytes=5000-", None]
 
 
+def test_bytes_from_another_place_are_not_glued(site, rules, spec_of, tmp_path):
+    url = site.put("/q", CONTENT, "cut:10000", "wrongpart", "ok")
+    fetch(spec_of(CONTENT, url, checksum=None), tmp_path / "scan.bin", rules=rules)
+    assert (tmp_path / "scan.bin").read_bytes() == CONTENT
+    assert [asked for asked, _ in site.bodies("/q")] == [None, "bytes=10000-", None]
+
+
 @pytest.mark.parametrize("length", [True, False])
 def test_a_part_longer_than_the_file_is_fetched_anew(site, rules, spec_of, tmp_path, length):
     (tmp_path / "scan.bin.part").write_bytes(CONTENT + b"rest of another file")
