@@ -31,8 +31,15 @@ def _facts() -> dict[str, dict[str, Any]]:
         "devices": _devices(),
         "bundles": {name: str(root) for name, root in list_bundles().items()},
         "presets": {name: str(path) for name, path in list_presets().items()},
-        "datasets": {"brats phantoms": "medseg data phantom brats --out DIR"},
+        "datasets": _datasets(),
     }
+
+
+def _datasets() -> dict[str, str]:
+    from medseg.datasets.registry import DATASETS
+    from medseg.datasets.shelf import place_of, shelf_of
+
+    return {name: str(place_of(shelf_of(name)) or "not on disk") for name in DATASETS}
 
 
 def _devices() -> dict[str, str]:

@@ -3,8 +3,7 @@
 Pages: https://www.med.upenn.edu/cbica/brats2018/data.html, .../brats2019/..., .../brats2020/data.html for the request,
 https://www.synapse.org/Synapse:syn25829067 (2021), https://www.synapse.org/brats2023 (syn51156910) and
 https://www.synapse.org/brats2024 (syn53708249) for the login. No checksums are published.
-Labels: `medseg.labels`, but for 2024, whose cases were scanned after treatment and have the resection cavity as label 4
-(de Verdier et al. 2024, https://arxiv.org/abs/2405.18368): no convention of medseg has that yet.
+Labels: `medseg.labels`.
 The files of one case are named <id>_flair, _t1, _t1ce, _t2, _seg until 2021 and <id>-t2f, -t1n, -t1c, -t2w, -seg later.
 """
 
@@ -59,8 +58,6 @@ _POST_TREATMENT = replace(
         citation="de Verdier et al. 2024, https://arxiv.org/abs/2405.18368",
     ),
     title="BraTS 2024: adult glioma after treatment, MR",
-    label_convention=None,
-    labels={1: "non-enhancing core", 2: "FLAIR hyperintensity", 3: "enhancing tissue", 4: "resection cavity"},
 )
 
 _YEARS = (
