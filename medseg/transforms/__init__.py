@@ -2,6 +2,7 @@
 
 from medseg.transforms.components import DropSmallComponentsd
 from medseg.transforms.load import LoadCased
+from medseg.transforms.normalize import NormalizeByMediand
 from medseg.transforms.per_channel import RandPerChanneld
 from medseg.transforms.regions import LabelsToRegionsd, RegionsToLabelsd
 from medseg.transforms.save import SaveCased
@@ -10,6 +11,7 @@ __all__ = [
     "DropSmallComponentsd",
     "LabelsToRegionsd",
     "LoadCased",
+    "NormalizeByMediand",
     "RandPerChanneld",
     "RegionsToLabelsd",
     "SaveCased",

@@ -1,0 +1,39 @@
+"""Intensity normalisation that a large lesion does not shift."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from monai.config.type_definitions import KeysCollection
+from monai.transforms.transform import MapTransform
+
+
+class NormalizeByMediand(MapTransform):
+    """Subtracts the median of the non-zero voxels and divides by their standard deviation, channel by channel.
+
+    The mean moves with the size and contrast of a lesion and of the ventricles, so that healthy tissue comes out
+    brighter in one case than in another; the median stays in healthy tissue while that is more than half of the
+    organ. Zero is background and stays zero.
+
+    Args:
+        keys: Keys of images `(C, X, Y, Z)`.
+        allow_missing_keys: Whether an item without a key passes.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Normalises one item; its input tensors stay as they were. A constant channel becomes zero."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            image = item[key].clone()
+            for channel in image:
+                tissue = channel != 0
+                values = channel[tissue]
+                if len(values):
+                    spread = values.std(correction=0)
+                    channel[tissue] = (values - values.median()) / (spread if spread > 0 else 1)
+            item[key] = image
+        return item
