@@ -25,13 +25,17 @@ def _data() -> None:
 
 @data_app.command()
 def phantom(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="Which phantoms: brats.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Which phantoms: brats, luna16 or msd.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")],
     cases: Annotated[int, typer.Option("--cases", "-n", min=1, help="How many cases.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other cases.")] = 0,
-    shape: Annotated[str, typer.Option(metavar="X,Y,Z", help="Voxels along each axis.")] = "96,112,80",
-    spacing_mm: Annotated[float, typer.Option(help="Size of a voxel in mm.")] = 1.75,
-    convention: Annotated[str, typer.Option(metavar="NAME", help="Label convention.")] = "brats2017",
+    shape: Annotated[
+        str | None, typer.Option(metavar="X,Y,Z", help="Voxels along each axis; brats has 96,112,80 without.")
+    ] = None,
+    spacing_mm: Annotated[float | None, typer.Option(help="Size of a voxel in mm; brats has 1.75 without.")] = None,
+    convention: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Label convention, for brats: brats2017 without.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds something else.")] = False,
 ) -> None:
     """Write made-up cases: the same voxels from a seed on every machine."""
@@ -44,22 +48,34 @@ def phantom(
     if kind not in PHANTOMS:
         msg = f"KIND: no phantoms are called {kind!r}. Known: {', '.join(PHANTOMS)}."
         raise ConfigError(msg)
+    if convention is not None and kind != "brats":
+        msg = f"--convention: {kind} phantoms have labels of their own. Leave the option out."
+        raise ConfigError(msg)
+    given = {"spacing_mm": spacing_mm, "label_convention": convention, "shape": _sizes(shape) if shape else None}
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(f"{kind} phantoms", total=cases)
-        datalist = PHANTOMS[kind](
+        listing = PHANTOMS[kind](
             out,
             cases=cases,
             seed=seed,
-            shape=_sizes(shape),
-            spacing_mm=spacing_mm,
-            label_convention=convention,
             force=force,
             on_case=lambda _case_id: progress.advance(task),
+            **{name: value for name, value in given.items() if value is not None},
         )
-    typer.echo(f"{cases} {kind} phantoms (seed {seed}, labels {convention}) in {out}, folds in {datalist}")
+    typer.echo("\n".join(_done(kind, out, listing, cases=cases, seed=seed, convention=convention or "brats2017")))
+
+
+def _done(kind: str, out: Path, listing: Path, *, cases: int, seed: int, convention: str) -> list[str]:
+    """What was written, and the command that comes next where there is one."""
+    if kind != "brats":
+        lines = [f"{cases} {kind} phantoms (seed {seed}) in {out}, listed in {listing}"]
+        return [*lines, f"next: medseg data verify {out}"] if kind == "msd" else lines
     labels = "" if convention == "brats2017" else f" label_convention={convention}"
-    typer.echo(f"next: medseg train brats_mri_segmentation dataset_dir={out}{labels}")
+    return [
+        f"{cases} {kind} phantoms (seed {seed}, labels {convention}) in {out}, folds in {listing}",
+        f"next: medseg train brats_mri_segmentation dataset_dir={out}{labels}",
+    ]
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -25,6 +25,21 @@ def test_phantoms_are_written_and_the_next_command_named(tmp_path):
     assert again.exit_code == 0
 
 
+def test_an_organ_dataset_names_its_check(tmp_path):
+    result = _run("msd", "--out", tmp_path / "d", "--cases", 1, *SMALL)
+    assert result.exit_code == 0
+    assert f"1 msd phantoms (seed 0) in {tmp_path / 'd'}" in result.output
+    assert f"next: medseg data verify {tmp_path / 'd'}" in result.output
+    assert (tmp_path / "d" / "imagesTr" / "organs_000.nii.gz").is_file()
+
+
+def test_a_luna16_dataset_has_its_tables(tmp_path):
+    result = _run("luna16", "--out", tmp_path / "d", "--cases", 2, "--spacing-mm", 6, *SMALL)
+    assert result.exit_code == 0
+    assert f"2 luna16 phantoms (seed 0) in {tmp_path / 'd'}, listed in" in result.output
+    assert len(list(tmp_path.glob("d/subset[01]/*.mhd"))) == 2
+
+
 def test_other_files_are_kept_unless_forced(tmp_path):
     (tmp_path / "thesis.txt").write_text("x")
     arguments = ["brats", "--out", tmp_path, "--cases", 1, *SMALL]
@@ -41,6 +56,7 @@ def test_other_files_are_kept_unless_forced(tmp_path):
         (["lungs"], "no phantoms are called 'lungs'. Known: brats"),
         (["brats", "--shape", "big"], "--shape: 'big' is not three sizes"),
         (["brats", "--convention", "mine"], "no convention is named 'mine'"),
+        (["msd", "--convention", "brats2017"], "--convention: msd phantoms have labels of their own"),
     ],
 )
 def test_bad_values_are_one_line(tmp_path, arguments, message):
