@@ -17,9 +17,10 @@ def report(tmp_path_factory):
     root = Path(__file__).parents[2]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, str(Path(__file__).with_name("resume_server.py")), str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    logs = "".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
-    assert done.returncode == 0, done.stderr[-3000:] + logs
+    with (folder / "server.log").open("w") as output:  # no pipe, which a stray child could hold open
+        done = subprocess.run(command, env=environment, stdout=output, stderr=output, timeout=300, check=False)
+    logs = "".join(path.read_text()[-3000:] for path in folder.glob("*.log"))
+    assert done.returncode == 0, logs
     return json.loads((folder / "report.json").read_text()) | {"logs": logs}
 
 
@@ -39,7 +40,7 @@ def test_twenty_kills_struck_where_they_should(report):
     assert len(kills) == 20
     assert sum(s["workers"] == 2 for s in kills) == 10
     assert all(s["met"] for s in report["strikes"]), report["logs"]
-    assert sum(s["exit"] == -9 for s in kills) >= 19  # one timed kill may come after the end
+    assert all(s["exit"] == -9 for s in kills)
     assert all(s["half_written"] for s in strikes(report, "write"))
 
 
