@@ -1,5 +1,7 @@
 """Several processes: start them alike, wrap the network, take means over ranks."""
 
+import atexit
+import gc
 import os
 from typing import Any
 
@@ -21,8 +23,16 @@ def initialize_distributed(backend: str | None = None) -> int:
         if torch.cuda.is_available() and backend != "gloo":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         idist.initialize(backend or ("nccl" if torch.cuda.is_available() else "gloo"))
+        # else its threads outlive the interpreter now and then, and the process ends in SIGABRT after all its work
+        atexit.register(_leave)
     # the first touch of ignite.distributed is collective: all ranks do it here, together
     return int(idist.get_rank())
+
+
+def _leave() -> None:
+    gc.collect()  # networks in reference cycles keep the group's threads alive
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def distribute(network: torch.nn.Module, *, channels_last: bool = False) -> torch.nn.Module:

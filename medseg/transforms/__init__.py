@@ -1,6 +1,7 @@
 """MONAI dictionary transforms that MONAI lacks: checked reading, label conventions, writing in the native grid."""
 
 from medseg.transforms.components import DropSmallComponentsd
+from medseg.transforms.cyst import RandCystd
 from medseg.transforms.load import LoadCased
 from medseg.transforms.normalize import NormalizeByMediand
 from medseg.transforms.per_channel import RandPerChanneld
@@ -12,6 +13,7 @@ __all__ = [
     "LabelsToRegionsd",
     "LoadCased",
     "NormalizeByMediand",
+    "RandCystd",
     "RandPerChanneld",
     "RegionsToLabelsd",
     "SaveCased",
