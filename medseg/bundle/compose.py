@@ -75,6 +75,16 @@ class Composition:
             ids.set_at(config, id_, value)
         return replace(self, config=config)
 
+    def with_token(self, token: str) -> Composition:
+        """A copy with one `KEY=VALUE` token applied.
+
+        Raises:
+            ConfigError: For an unknown key or a value of the wrong kind.
+        """
+        copied = replace(self, config=copy.deepcopy(self.config), sources=dict(self.sources))
+        apply_token(copied, token)
+        return copied
+
     def where(self, id_: str) -> str:
         """File, line and id of a value, for a message."""
         parts = ids.normalize(id_).split(ids.SEP)

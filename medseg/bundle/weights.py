@@ -35,6 +35,11 @@ def find_weights(bundle_root: Path, weights: Path | None) -> Path:
     raise WeightsError(msg)
 
 
+def ships_weights(bundle_root: Path) -> bool:
+    """Whether the bundle has weights of its own."""
+    return any((bundle_root / "models" / name).is_file() for name in _SHIPPED)
+
+
 def run_of(weights: Path | None) -> Path | None:
     """The training run that the weights lie in, if they do."""
     path = weights.expanduser().resolve() if weights is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,3 +38,26 @@ def check(bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or 
     typer.echo(f"{bundle}: {errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     if errors:
         raise typer.Exit(1)
+
+
+@bundle_app.command()
+def freeze(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or path.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder, or a file that ends in .zip.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes of the config, such as amp=false.")
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="Weights file or run folder.", show_default="the bundle's own"),
+    ] = None,
+) -> None:
+    """Write the bundle as one JSON file per workflow, for MONAI Label, Deploy, NVFlare, the zoo and monai.bundle.load.
+
+    Weights become models/model.pt. A zip file has the same bytes every time.
+
+    Example: medseg bundle freeze brats_mri_segmentation --weights runs/brats -o brats_mri_segmentation.zip
+    """
+    from medseg.bundle.freeze import freeze as write_frozen
+
+    typer.echo(write_frozen(bundle, output, weights=weights, overrides=overrides or []))

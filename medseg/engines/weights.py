@@ -115,6 +115,16 @@ def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
     return network
 
 
+def save_plain(source: str | Path, target: Path) -> None:
+    """Write a file's weights as a plain state dict, which every consumer of bundles reads; equal weights, equal bytes.
+
+    Raises:
+        WeightsError: see `read_weights`.
+    """
+    weights = read_weights(source)
+    torch.save({name: weights[name].contiguous().clone() for name in sorted(weights)}, target)
+
+
 class WeightsLoader:
     """A handler that loads weights when its engine starts, so that a config can be built without them.
 

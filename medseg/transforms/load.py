@@ -20,7 +20,8 @@ class LoadCased(Transform):
     """Reads a case's image files, and its label where there is one, into `MetaTensor`s.
 
     The item holds `image`: one path per channel, or one 3-D or 4-D file; optionally `channels`, the indices to take
-    from a 4-D file; optionally `label`. The result holds `image` of shape `(C, X, Y, Z)` in float32 and `label` of
+    from a 4-D file; optionally `label`. An image that is in memory already, as MONAI Deploy hands it over, is an array
+    or tensor `(X, Y, Z)` or `(X, Y, Z, C)` with its affine in the metadata. The result holds `image` of shape `(C, X, Y, Z)` in float32 and `label` of
     shape `(1, X, Y, Z)` in uint8, both with the RAS affine in mm, and `case_id`.
 
     Args:
@@ -44,21 +45,42 @@ class LoadCased(Transform):
                 an image is constant, or a label is not integral.
         """
         item = dict(data)
+        if isinstance(item["image"], np.ndarray | torch.Tensor):
+            return self._take(item)
         files = _paths(item["image"])
         case_id = str(item.get("case_id") or volume_stem(files[0]))
         volumes = [read_volume(path) for path in files]
         _check_same_grid(case_id, volumes)
         image = _stack(case_id, volumes, channels=item.get("channels"))
-        if self.num_channels is not None and len(image) != self.num_channels:
-            msg = (
-                f"{case_id}: {_names(files)} gives {len(image)} channel(s), the network wants {self.num_channels}. "
-                f"Set modalities to what the scans have, or add the missing files."
-            )
-            raise DataError(msg)
+        self._check_channels(case_id, len(image), _names(files))
         item["case_id"] = case_id
         item["image"] = _as_meta(image, volumes[0], dtype=torch.float32)
         self._load_label(item, case_id, volumes[0])
         return item
+
+    def _take(self, item: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item of an image in memory. It has no file, so that nothing can be written on its grid."""
+        image, case_id = item["image"], str(item.get("case_id") or "image in memory")
+        if image.ndim not in (3, 4):
+            msg = f"{case_id}: shape {tuple(image.shape)} is no 3D volume. Wanted X, Y, Z or, behind them, channels."
+            raise DataError(msg)
+        array = np.asarray(image.cpu() if isinstance(image, torch.Tensor) else image)
+        array = array if array.ndim == 4 else array[..., None]
+        channels = [_usable(case_id, array[..., index], "the image") for index in range(array.shape[3])]
+        self._check_channels(case_id, len(channels), "the image")
+        affine = image.affine if isinstance(image, MetaTensor) else torch.eye(4)
+        meta = {**(image.meta if isinstance(image, MetaTensor) else {}), "filename_or_obj": "", "space": "RAS"}
+        meta |= {"original_channel_dim": 0, "spatial_shape": array.shape[:3]}
+        stacked = torch.as_tensor(np.stack(channels))
+        return {**item, "case_id": case_id, "image": MetaTensor(stacked, affine=affine.double(), meta=meta)}
+
+    def _check_channels(self, case_id: str, got: int, source: str) -> None:
+        if self.num_channels is not None and got != self.num_channels:
+            msg = (
+                f"{case_id}: {source} gives {got} channel(s), the network wants {self.num_channels}. "
+                f"Set modalities to what the scans have, or add the missing files."
+            )
+            raise DataError(msg)
 
     def _load_label(self, item: dict[Hashable, Any], case_id: str, reference: Volume) -> None:
         path = item.get(self.label_key) if self.label_key else None
@@ -107,18 +129,18 @@ def _stack(case_id: str, volumes: Sequence[Volume], *, channels: Sequence[int] |
                 f"Check the modality table of the datalist."
             )
             raise DataError(msg)
-        parts += [_checked(case_id, volume, array[..., index]) for index in wanted]
+        parts += [_usable(case_id, array[..., index], volume.path.name) for index in wanted]
     return np.stack(parts)
 
 
-def _checked(case_id: str, volume: Volume, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def _usable(case_id: str, array: npt.NDArray[Any], source: str) -> npt.NDArray[np.float32]:
     channel = np.ascontiguousarray(array, dtype=np.float32)
     bad = channel.size - int(np.isfinite(channel).sum())
     if bad:
-        msg = f"{case_id}: {volume.path.name} holds {bad} voxel(s) that are NaN or infinite. Mend the scan or drop it."
+        msg = f"{case_id}: {source} holds {bad} voxel(s) that are NaN or infinite. Mend the scan or drop it."
         raise DataError(msg)
     if channel.min() == channel.max():
-        msg = f"{case_id}: every voxel of {volume.path.name} is {channel.flat[0]:g}. The scan is empty: drop the case."
+        msg = f"{case_id}: every voxel of {source} is {channel.flat[0]:g}. The scan is empty: drop the case."
         raise DataError(msg)
     return channel
 

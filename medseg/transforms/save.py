@@ -19,6 +19,8 @@ KINDS = ("labels", "probabilities")
 class SaveCased(MapTransform):
     """Writes `<output_dir>/<case_id>.nii.gz` on the grid of the case's first image file.
 
+    A case whose image came from memory, as in MONAI Deploy, has no file: nothing is written, the caller has the result.
+
     Args:
         keys: Keys of the results, `(1, X, Y, Z)` label maps or `(R, X, Y, Z)` probabilities, already in native space.
         output_dir: Folder to write to; made when absent.
@@ -51,6 +53,8 @@ class SaveCased(MapTransform):
             DataError: When the result does not have the shape of the scan.
         """
         item = dict(data)
+        if not item[self.source_key].meta.get("filename_or_obj"):
+            return item
         reference = read_volume(Path(item[self.source_key].meta["filename_or_obj"]))
         case_id = item["case_id"]
         self.output_dir.mkdir(parents=True, exist_ok=True)
