@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.errors import DataError
-from medseg.volumes import itk_files, nifti_files, nrrd_files
+from medseg.volumes import metaimage_files, nifti_files, nrrd_files
 from medseg.volumes.files import VOLUME_SUFFIXES, atomic_path, volume_suffix
 from medseg.volumes.geometry import Affine, spacing_from_affine
 
@@ -54,9 +54,9 @@ _FORMATS = {
     ".nii.gz": _NIFTI,
     ".nii": _NIFTI,
     ".nrrd": _Format(nrrd_files.read, nrrd_files.read_geometry, nrrd_files.write),
-    ".mha": _Format(itk_files.read, itk_files.read_geometry, itk_files.write),
+    ".mha": _Format(metaimage_files.read, metaimage_files.read_geometry, metaimage_files.write),
     # Two files cannot replace two files in one step: .mhd is read only.
-    ".mhd": _Format(itk_files.read, itk_files.read_geometry, None),
+    ".mhd": _Format(metaimage_files.read, metaimage_files.read_geometry, None),
 }
 
 
