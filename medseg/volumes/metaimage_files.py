@@ -1,7 +1,7 @@
 """MetaImage files (.mhd with .raw or .zraw, .mha): a text header, then voxels, x fastest, mapped as they lie.
 
-Format: MetaIO, https://itk.org/Wiki/MetaIO/Documentation. ITK is not asked: it takes seconds to start, where mapping takes
-milliseconds, and half a gigabyte. Tests hold both to the same voxels in the same places.
+Format: MetaIO, https://itk.org/Wiki/MetaIO/Documentation. ITK is not asked: it is half a gigabyte and takes seconds to
+start, where mapping takes milliseconds. Tests hold both to the same voxels in the same places.
 """
 
 from __future__ import annotations
