@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from medseg.errors import ConfigError
 
-CLASSIFICATION, BOX_REGRESSION = "classification", "box_regression"
 _GROUPS = 8
 
 
@@ -33,6 +33,8 @@ class RetinaNet(nn.Module):
         ConfigError: the feature extractor has no `out_channels`, or a count is too small.
     """
 
+    __constants__ = ("use_list_output",)  # TorchScript must know which of the two is returned
+
     def __init__(
         self,
         feature_extractor: nn.Module,
@@ -54,7 +56,7 @@ class RetinaNet(nn.Module):
             raise ConfigError(msg)
         self.spatial_dims, self.num_classes, self.num_anchors = 3, num_classes, num_anchors
         self.size_divisible = tuple(int(size) for size in size_divisible)
-        self.cls_key, self.box_reg_key = CLASSIFICATION, BOX_REGRESSION
+        self.cls_key, self.box_reg_key = "classification", "box_regression"
         self.use_list_output = use_list_output
         self.feature_extractor = feature_extractor
         self.classification_head = ClassificationHead(
@@ -62,7 +64,7 @@ class RetinaNet(nn.Module):
         )
         self.regression_head = RegressionHead(channels, num_anchors * 6, convs=head_convs)
 
-    def forward(self, image: torch.Tensor) -> dict[str, list[torch.Tensor]] | list[torch.Tensor]:
+    def forward(self, image: torch.Tensor) -> Any:
         """Maps of each level, fine to coarse, of an image (B, C, X, Y, Z).
 
         Returns:
@@ -73,7 +75,7 @@ class RetinaNet(nn.Module):
         classes, boxes = self.classification_head(levels), self.regression_head(levels)
         if self.use_list_output:
             return classes + boxes
-        return {CLASSIFICATION: classes, BOX_REGRESSION: boxes}
+        return {"classification": classes, "box_regression": boxes}
 
 
 class ClassificationHead(nn.Module):

@@ -99,9 +99,18 @@ def test_lists_come_in_the_order_class_maps_then_box_maps() -> None:
     torch.manual_seed(0)
     network, image = light(), torch.rand(1, 1, 16, 16, 16)
     named = network(image)
-    network.use_list_output = True
-    for got, wanted in zip(network(image), [*named["classification"], *named["box_regression"]], strict=True):
+    listed = light(use_list_output=True)
+    listed.load_state_dict(network.state_dict())
+    for got, wanted in zip(listed(image), [*named["classification"], *named["box_regression"]], strict=True):
         torch.testing.assert_close(got, wanted)
+
+
+def test_torchscript_gives_the_same_for_any_size() -> None:
+    torch.manual_seed(0)
+    network = light().eval()
+    scripted, image = torch.jit.script(network), torch.rand(1, 1, 16, 24, 8)
+    for key, levels in network(image).items():
+        torch.testing.assert_close(scripted(image)[key], levels)
 
 
 def test_no_voxel_is_lost_in_the_first_step() -> None:
