@@ -124,7 +124,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def write_zip(folder: Path, path: Path) -> None:
-    """Packs a folder so that the same files give the same bytes: sorted, without times, owners or modes of their own."""
+    """Packs a folder in an order, and without times, owners and modes, so that equal files give equal bytes."""
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(p for p in folder.rglob("*") if p.is_file()):
             name = (Path(folder.name) / file.relative_to(folder)).as_posix()

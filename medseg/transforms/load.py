@@ -21,8 +21,9 @@ class LoadCased(Transform):
 
     The item holds `image`: one path per channel, or one 3-D or 4-D file; optionally `channels`, the indices to take
     from a 4-D file; optionally `label`. An image that is in memory already, as MONAI Deploy hands it over, is an array
-    or tensor `(X, Y, Z)` or `(X, Y, Z, C)` with its affine in the metadata. The result holds `image` of shape `(C, X, Y, Z)` in float32 and `label` of
-    shape `(1, X, Y, Z)` in uint8, both with the RAS affine in mm, and `case_id`.
+    or tensor `(X, Y, Z)` or `(X, Y, Z, C)` with its affine in the metadata. The result holds `image` of shape
+    `(C, X, Y, Z)` in float32 and `label` of shape `(1, X, Y, Z)` in uint8, both with the RAS affine in mm, and
+    `case_id`.
 
     Args:
         num_channels: Channels that the network expects; None accepts any number.
@@ -44,7 +45,7 @@ class LoadCased(Transform):
             DataError: When a file cannot be read, shapes, affines or channel counts disagree, a voxel is not finite,
                 an image is constant, or a label is not integral.
         """
-        item = dict(data)
+        item = {key: _Text(v) if isinstance(v, str) and _is_beside_image(key) else v for key, v in data.items()}
         if isinstance(item["image"], np.ndarray | torch.Tensor):
             return self._take(item)
         files = _paths(item["image"])
@@ -70,7 +71,7 @@ class LoadCased(Transform):
         self._check_channels(case_id, len(channels), "the image")
         affine = image.affine if isinstance(image, MetaTensor) else torch.eye(4)
         meta = {**(image.meta if isinstance(image, MetaTensor) else {}), "filename_or_obj": "", "space": "RAS"}
-        meta |= {"original_channel_dim": 0, "spatial_shape": array.shape[:3]}
+        meta |= {"original_channel_dim": 0, "original_affine": np.asarray(affine), "spatial_shape": array.shape[:3]}
         stacked = torch.as_tensor(np.stack(channels))
         return {**item, "case_id": case_id, "image": MetaTensor(stacked, affine=affine.double(), meta=meta)}
 
@@ -96,6 +97,22 @@ class LoadCased(Transform):
             msg = f"{case_id}: {volume.path.name} holds values that are no labels 0..255. Is it an image, not a label?"
             raise DataError(msg)
         item[self.label_key] = _as_meta(values.astype(np.uint8)[None], volume, dtype=torch.uint8)
+
+
+class _Text(str):
+    """Text under a key such as MONAI Label's `image_path`.
+
+    Spacingd of MONAI 1.6.1 takes whatever stands under `image_*` for metadata and calls its `update`.
+    """
+
+    __slots__ = ()
+
+    def update(self, _: object) -> None:
+        """Leaves the text as it is."""
+
+
+def _is_beside_image(key: Hashable) -> bool:
+    return isinstance(key, str) and key.startswith("image_")
 
 
 def _paths(image: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -147,5 +164,7 @@ def _usable(case_id: str, array: npt.NDArray[Any], source: str) -> npt.NDArray[n
 
 def _as_meta(array: npt.NDArray[Any], volume: Volume, *, dtype: torch.dtype) -> MetaTensor:
     affine = torch.as_tensor(volume.affine_ras_mm, dtype=torch.float64)
+    # As MONAI's LoadImage: MONAI Label restores results by these.
     meta = {"filename_or_obj": str(volume.path), "original_channel_dim": 0, "space": "RAS"}
+    meta |= {"original_affine": volume.affine_ras_mm.copy(), "spatial_shape": np.asarray(volume.shape[:3])}
     return MetaTensor(torch.as_tensor(array, dtype=dtype), affine=affine, meta=meta)
