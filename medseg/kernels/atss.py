@@ -136,10 +136,12 @@ def match_anchors(
 
     For each box, the `num_candidates` nearest cells of each level give the candidates (all anchors of a cell; fewer
     where the level has fewer cells than that many anchors); those whose IoU is at least the mean plus the standard
-    deviation over the box's candidates are positive (Zhang et al. 2020, https://arxiv.org/abs/1912.02424). An anchor claimed by
-    several boxes goes to the one that it overlaps most, of equals to the first. The result is that of MONAI's
-    `ATSSMatcher`, except where cells are equally far from a box's centre and not all fit: there the one with the lowest
-    number is taken, while MONAI takes what `torch.topk` happens to, which differs between devices.
+    deviation over the box's candidates are positive (Zhang et al. 2020, https://arxiv.org/abs/1912.02424). An anchor
+    claimed by several boxes goes to the one that it overlaps most, of equals to the first.
+
+    The positives are those of MONAI's `ATSSMatcher`, except where cells are equally far from a box's centre and not all
+    of them fit among the candidates. There the ones with the lowest numbers are taken; MONAI takes what `torch.topk`
+    happens to, which depends on the device.
 
     Args:
         image_size: Voxels of the scan, `(X, Y, Z)`.
