@@ -47,14 +47,27 @@ def _linear_plane(plane: npt.NDArray[Any], rows: Taps, columns: Taps, buffer: Fl
 
 
 @jit
-def _blend_planes(low: Floats, high: Floats, weight: np.float32, ramp: Ramp, out: Floats) -> None:
-    for index in range(out.size):
-        out[index] = windowed(_between(low[index], high[index], weight), ramp)
+def _blend_planes(
+    low: Floats, high: Floats, weight: np.float32, ramp: Ramp, rounded: bool, out: npt.NDArray[Any]
+) -> None:
+    if rounded:
+        for index in range(out.size):
+            value = np.rint(windowed(_between(low[index], high[index], weight), ramp))
+            out[index] = np.int16(max(min(value, np.float32(32767)), np.float32(-32768)))
+    else:
+        for index in range(out.size):
+            out[index] = windowed(_between(low[index], high[index], weight), ramp)
 
 
 @jit
 def _linear_slab(
-    volume: npt.NDArray[Any], taps: tuple[Taps, Taps, Taps], ramp: Ramp, first: int, last: int, out: Floats
+    volume: npt.NDArray[Any],
+    taps: tuple[Taps, Taps, Taps],
+    ramp: Ramp,
+    rounded: bool,
+    first: int,
+    last: int,
+    out: npt.NDArray[Any],
 ) -> None:
     planes, rows, columns = taps
     buffer = np.empty(volume.shape[2], dtype=np.float32)
@@ -68,7 +81,7 @@ def _linear_slab(
                 _linear_plane(volume[needed], rows, columns, buffer, target)
                 held[slot] = needed
         low, high = resampled[planes.low[plane] % 2], resampled[planes.high[plane] % 2]
-        _blend_planes(low, high, planes.weight[plane], ramp, out[plane].reshape(-1))
+        _blend_planes(low, high, planes.weight[plane], ramp, rounded, out[plane].reshape(-1))
 
 
 def resampled_shape(shape: Sequence[int], spacing_mm: Triple, *, new_spacing_mm: Triple) -> tuple[int, int, int]:
@@ -93,8 +106,9 @@ def resample(
     flips: tuple[bool, bool, bool] = (False, False, False),
     order: int = 1,
     window: tuple[float, float] | None = None,
+    dtype: npt.DTypeLike = np.float32,
     threads: int = 1,
-) -> Floats:
+) -> npt.NDArray[Any]:
     """A volume at another voxel size, by interpolation between voxel centres.
 
     The centre of the first voxel (of the flipped volume) stays where it is, and what lies beyond the last voxel takes
@@ -111,14 +125,16 @@ def resample(
         flips: Axes to reverse before resampling: the result is that for `np.flip(volume, axes)`.
         order: 1, linear, or 3, cubic B-spline (for which a float32 copy of the volume is made).
         window: Intensities `(low, high)` that become 0 and 1 after interpolation; those beyond are clipped.
+        dtype: float32, or int16 for voxels to be stored: linear only, rounded to the nearest (to the even one of two)
+            and held at the ends of the type. NaN has no place in it.
         threads: Threads to share the work; the voxels do not depend on it.
 
     Returns:
-        Float32 volume of the new shape, in the memory order of `volume`.
+        Volume of the new shape, in the memory order of `volume`.
 
     Raises:
         DataError: Not a 3-D volume of real numbers with at least one voxel; a voxel size, shape or window that is not
-            positive; or another order.
+            positive; another order or dtype.
 
     Example:
         >>> slices = np.array([0, 10, 20], dtype=np.int16).reshape(1, 1, 3)
@@ -126,6 +142,7 @@ def resample(
         [0.0, 0.125, 0.25, 0.375, 0.5]
     """
     _check(volume, spacing_mm, new_spacing_mm, order=order)
+    _check_dtype(np.dtype(dtype), order=order)
     shape = new_shape or resampled_shape(volume.shape, spacing_mm, new_spacing_mm=new_spacing_mm)
     if len(shape) != 3 or min(shape) < 1:
         msg = f"resample: new shape {tuple(shape)} is not three counts of at least 1."
@@ -135,7 +152,7 @@ def resample(
     axes = sorted(range(3), key=lambda axis: (volume.shape[axis] > 1, -abs(volume.strides[axis])))
     steps = [new_spacing_mm[axis] / spacing_mm[axis] for axis in axes]
     data = _plain(volume, axes)
-    out = np.empty([shape[axis] for axis in axes], dtype=np.float32)
+    out = np.empty([shape[axis] for axis in axes], dtype=dtype)
     positions = [
         _positions(data.shape[place], out.shape[place], step=steps[place], flip=reverse[axis])
         for place, axis in enumerate(axes)
@@ -146,13 +163,14 @@ def resample(
 
 
 def _slab_work(
-    data: npt.NDArray[Any], positions: list[npt.NDArray[np.float64]], out: Floats, *, order: int, ramp: Ramp
+    data: npt.NDArray[Any], positions: list[npt.NDArray[np.float64]], out: npt.NDArray[Any], *, order: int, ramp: Ramp
 ) -> Callable[[int, int], None]:
     x, y, z = positions
     if order == 1:
         nx, ny, nz = data.shape
         linear = (_linear_taps(x, nx), _linear_taps(y, ny), _linear_taps(z, nz))
-        return lambda first, last: _linear_slab(data, linear, ramp, first, last, out)
+        rounded = out.dtype == np.int16
+        return lambda first, last: _linear_slab(data, linear, ramp, rounded, first, last, out)
     cubic = (cubic_taps(x), cubic_taps(y), cubic_taps(z))
     weights = coefficients(data)
     return lambda first, last: cubic_slab(weights, cubic, ramp, first, last, out)
@@ -207,3 +225,9 @@ def _check(volume: npt.NDArray[Any], spacing_mm: Triple, new_spacing_mm: Triple,
         if len(sizes) != 3 or not all(math.isfinite(size) and size > 0 for size in sizes):
             msg = f"resample: {name} {tuple(sizes)} is not three positive voxel sizes in mm. Mend the scan's header."
             raise DataError(msg)
+
+
+def _check_dtype(dtype: np.dtype[Any], *, order: int) -> None:
+    if dtype != np.float32 and (dtype != np.int16 or order != 1):
+        msg = f"resample: dtype {dtype} with order {order} is neither float32 nor, with order 1, int16."
+        raise DataError(msg)

@@ -205,3 +205,24 @@ def test_equals_monai_spacing_after_orientation(align_corners):
     )
     assert got.shape == want.shape
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SHAPES, SPACINGS, SPACINGS, FLIPS, st.sampled_from([np.int16, np.uint8, np.float32]), st.integers(0, 2**31))
+def test_int16_is_the_float_result_rounded(shape, old, new, flips, dtype, seed):
+    volume = np.random.default_rng(seed).integers(0, 250, size=shape).astype(dtype)
+    got = resample(volume, old, new_spacing_mm=new, flips=flips, dtype=np.int16)
+    assert got.dtype == np.int16
+    np.testing.assert_array_equal(got, np.rint(resample(volume, old, new_spacing_mm=new, flips=flips)))
+
+
+def test_int16_ends_where_the_type_does():
+    volume = np.array([-40000.0, 40000.0, -32768.4]).reshape(1, 1, 3)
+    same = {"new_spacing_mm": (1, 1, 1), "dtype": np.int16}
+    assert resample(volume, (1, 1, 1), **same).ravel().tolist() == [-32768, 32767, -32768]
+
+
+@pytest.mark.parametrize(("dtype", "order"), [(np.int32, 1), (np.float64, 1), (np.int16, 3)])
+def test_other_dtypes_are_refused(dtype, order):
+    with pytest.raises(DataError, match=r"neither float32 nor, with order 1, int16"):
+        resample(np.zeros((2, 2, 2)), (1, 1, 1), new_spacing_mm=(1, 1, 1), dtype=dtype, order=order)
