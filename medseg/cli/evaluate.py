@@ -8,18 +8,33 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from medseg.cli.failure import Traceback
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from medseg.evaluation import Summary
+    from medseg.evaluation.detection import Coco3dSummary, Luna16Summary
 
 _COLUMNS = {"hd95_mm": "HD95 mm", "nsd": "NSD", "assd_mm": "ASSD mm", "volume_error_ml": "error ml"}
 
 
 def evaluate(
-    pred: Annotated[Path, typer.Option(help="Predictions: a file, a folder of files, or a folder per case.")],
-    ref: Annotated[Path, typer.Option(help="References, likewise. Files are matched by case id.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for cases.csv and summary.json.")],
+    pred: Annotated[
+        Path,
+        typer.Option(
+            help="Predictions: a file, a folder of files, or a folder per case. Detection: a LUNA16 submission CSV, "
+            "detections.json, or a folder of those."
+        ),
+    ],
+    ref: Annotated[
+        Path,
+        typer.Option(
+            help="References, likewise; files are matched by case id. Detection: annotations.csv, or a datalist JSON "
+            "with box_ras_mm."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for summary.json and the tables.")],
     task: Annotated[Literal["segmentation", "detection"], typer.Option(help="What is scored.")] = "segmentation",
     regions: Annotated[
         str | None, typer.Option(help="Label convention whose regions are scored; default: every label value.")
@@ -28,17 +43,57 @@ def evaluate(
     surface: Annotated[
         Literal["deepmind", "voxel"], typer.Option(help="Surface elements: sub-voxel with areas, or border voxels.")
     ] = "deepmind",
+    protocol: Annotated[
+        Literal["luna16", "coco3d"],
+        typer.Option(help="Detection: FROC and CPM by LUNA16's rules, or AP and AR of boxes at IoU 0.1 to 0.5."),
+    ] = "luna16",
+    exclude: Annotated[
+        Path | None, typer.Option(help="Detection, luna16: annotations_excluded.csv; marks on these do not count.")
+    ] = None,
+    series: Annotated[
+        Path | None, typer.Option(help="Detection: seriesuids.csv, all scans, also those without nodules.")
+    ] = None,
+    subset: Annotated[
+        bool, typer.Option("--subset", help="Detection: leave out rows of scans that --series does not list.")
+    ] = False,
+    traceback: Traceback = False,
 ) -> None:
-    """Score predictions against references, from any tool: cases.csv and summary.json."""
+    """Score predictions against references, from any tool.
+
+    Segmentation writes cases.csv and summary.json. Detection writes summary.json and, by LUNA16's rules, nodules.csv,
+    false_positives.csv, froc.csv and froc.svg.
+    """
+    from medseg.errors import ConfigError
+
+    given = {"--exclude": exclude, "--series": series, "--subset": subset or None}
+    if task == "detection":
+        if regions is not None:
+            msg = "--regions: detections have none. Leave it out, or set --task segmentation."
+            raise ConfigError(msg)
+        _evaluate_detection(pred, ref, output, protocol=protocol, exclude=exclude, series=series, subset=subset)
+        return
+    for name, value in given.items():
+        if value is not None:
+            msg = f"{name}: goes with detection only. Add --task detection, or leave it out."
+            raise ConfigError(msg)
+    _evaluate_segmentation(pred, ref, output, regions=regions, tolerance_mm=tolerance_mm, surface=surface)
+
+
+def _evaluate_segmentation(
+    pred: Path,
+    ref: Path,
+    output: Path,
+    *,
+    regions: str | None,
+    tolerance_mm: float,
+    surface: Literal["deepmind", "voxel"],
+) -> None:
     from rich.console import Console
 
-    from medseg.errors import ConfigError, DataError
+    from medseg.errors import DataError
     from medseg.evaluation import evaluate_folders
     from medseg.labels import get_convention
 
-    if task == "detection":
-        msg = "--task: detection cannot be scored yet. Wanted: segmentation."
-        raise ConfigError(msg)
     if regions is not None:
         get_convention(regions, where="--regions")
     summary = evaluate_folders(
@@ -73,4 +128,70 @@ def _table(summary: Summary) -> Table:
         dice = scores["dice"]
         interval = f"{dice.ci95[0]:.3f}-{dice.ci95[1]:.3f}"
         table.add_row(name, f"{dice.mean:.3f}", interval, *(f"{scores[column].mean:.3f}" for column in _COLUMNS))
+    return table
+
+
+def _evaluate_detection(
+    pred: Path,
+    ref: Path,
+    output: Path,
+    *,
+    protocol: Literal["luna16", "coco3d"],
+    exclude: Path | None,
+    series: Path | None,
+    subset: bool,
+) -> None:
+    from rich.console import Console
+
+    from medseg.errors import ConfigError
+    from medseg.evaluation.detection import evaluate_coco3d, evaluate_luna16
+
+    if subset and series is None:
+        msg = "--subset: says to leave out what --series does not list, but there is no --series. Add it."
+        raise ConfigError(msg)
+    if protocol == "coco3d":
+        if exclude is not None:
+            msg = "--exclude: goes with --protocol luna16 only. Leave it out."
+            raise ConfigError(msg)
+        boxes = evaluate_coco3d(pred, ref, out_dir=output, series=series, subset=subset)
+        table, warnings = _box_table(boxes), boxes.warnings
+    else:
+        marks = evaluate_luna16(pred, ref, out_dir=output, exclude=exclude, series=series, subset=subset)
+        table, warnings = _froc_table(marks), marks.warnings
+    Console().print(table)
+    for line in warnings:
+        typer.echo(f"warning: {line}", err=True)
+    typer.echo(f"Scores in {output / 'summary.json'}")
+
+
+def _froc_table(summary: Luna16Summary) -> Table:
+    from rich.table import Table
+
+    low, high = summary.bootstrap.cpm_ci95
+    counts = summary.counts
+    table = Table(
+        title=f"CPM {summary.cpm:.4f} (95 % CI {low:.4f}-{high:.4f}): {counts['n_nodules']} nodules, "
+        f"{counts['n_scans']} scans",
+        caption=f"{counts['n_tp']} found, {counts['n_missed']} missed, {counts['n_fp']} false positives, "
+        f"{counts['n_ignored']} ignored, {counts['n_double']} double",
+    )
+    for heading in ("FP per scan", "sensitivity", "95 % CI"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    intervals = summary.bootstrap.sensitivity_ci95.tolist()
+    for (name, value), (lower, upper) in zip(summary.sensitivity_at_fp.items(), intervals, strict=True):
+        table.add_row(name, f"{value:.4f}", f"{lower:.4f}-{upper:.4f}")
+    return table
+
+
+def _box_table(summary: Coco3dSummary) -> Table:
+    from rich.table import Table
+
+    counts = summary.counts
+    table = Table(
+        title=f"mAP {summary.map:.4f}, mAR {summary.mar:.4f}: {counts['n_true']} boxes, {counts['n_scans']} scans"
+    )
+    for heading in ("IoU", "AP", "AR"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for iou, precision in summary.ap_at_iou.items():
+        table.add_row(iou, f"{precision:.4f}", f"{summary.ar_at_iou[iou]:.4f}")
     return table

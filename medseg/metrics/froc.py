@@ -120,9 +120,7 @@ def froc_curve(entries: FrocEntries) -> FrocCurve:
     """
     ends = _threshold_ends(entries.score)
     fp, sensitivity = _points(entries, np.ones(entries.n_scans), ends, len(entries.scan))
-    return FrocCurve(
-        fp_per_scan=fp, sensitivity=sensitivity, threshold=np.concatenate([[np.inf], entries.score[ends]])
-    )
+    return FrocCurve(fp_per_scan=fp, sensitivity=sensitivity, threshold=np.concatenate([[np.inf], entries.score[ends]]))
 
 
 def bootstrap_froc(entries: FrocEntries, *, resamples: int = RESAMPLES, seed: int = 0) -> FrocBootstrap:

@@ -71,10 +71,11 @@ def test_an_unknown_convention_is_an_error_of_its_option(app, folders):
     assert not (folders / "out").exists()
 
 
-def test_detection_is_refused(app, folders):
-    result = run(app, folders, "--task", "detection")
+@pytest.mark.parametrize("option", [["--exclude", "e.csv"], ["--series", "s.csv"], ["--subset"]])
+def test_options_of_detection_are_refused_in_segmentation(app, folders, option):
+    result = run(app, folders, *option)
     assert isinstance(result.exception, ConfigError)
-    assert "cannot be scored yet" in str(result.exception)
+    assert "--task detection" in str(result.exception)
 
 
 def test_importing_the_command_is_light_and_running_it_needs_no_torch():
