@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 _RULES = {
     "listed": "the dataset's own",
+    "lists": "the dataset's own lists",
     "splits_final": "nnU-Net's splits_final.json",
     "nnunet": "nnU-Net's published rule",
     "patients": "dealt by patient",
@@ -43,6 +44,14 @@ def split(
     write_datalist(file, content, force=force)
     sizes = Counter(dealt.fold_of.values())
     counts = ", ".join(str(sizes[fold]) for fold in sorted(sizes))
+    parts = f"{dealt.folds} folds of {counts} cases" if sizes else _sections(content)
     seeded = "" if dealt.seed is None else f", seed {dealt.seed}"
-    typer.echo(f"{inventory.name}: {dealt.folds} folds of {counts} cases ({_RULES[dealt.rule]}{seeded}) in {file}")
+    typer.echo(f"{inventory.name}: {parts} ({_RULES[dealt.rule]}{seeded}) in {file}")
     typer.echo(f"sha256 of the training ids: {content['split']['ids_sha256']['training']}")
+
+
+def _sections(content: dict[str, Any]) -> str:
+    """How many cases each list has."""
+    return ", ".join(
+        f"{len(content[name])} {name}" for name in ("training", "validation", "testing") if name in content
+    )

@@ -11,11 +11,7 @@ if TYPE_CHECKING:
     from medseg.datasets.download import Watch
     from medseg.datasets.specs import DatasetSpec, FileSpec
 
-_UNLISTED = (
-    "luna16",
-    "lidc_xml",
-    "totalsegmentator",
-)  # no single label map for each scan: verify cannot list their cases
+_UNLISTED = ("luna16",)  # verify cannot list their cases
 
 
 def list_datasets(

@@ -27,6 +27,7 @@ class CaseFacts:
     scans: Mapping[Path, ScanFacts]
     label: ScanFacts | None
     values: npt.NDArray[np.int64] | None
+    n_files: int
     findings: tuple[Finding, ...]
 
 
@@ -135,6 +136,8 @@ def _of_the_labels(
         message = f"{taken.source} says {told}, not {asked}"
         findings.append(Finding(check="convention", message=message))
     values = {value for one in facts if one.values is not None for value in one.values.tolist()}
+    if any(one.case.labelled for one in facts) and not any(one.case.label for one in facts):
+        return findings  # masks and readings are looked at case by case
     if not any(one.case.label for one in facts):
         told_already = any(found.check == "image-without-label" for found in taken.findings)
         return findings + ([] if told_already else [Finding(check="no-labels", message="no case has a label map")])

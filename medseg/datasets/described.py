@@ -16,7 +16,7 @@ from medseg.datasets.findings import Finding
 from medseg.datasets.inventory import CaseFiles, Inventory, case_files, label_names
 from medseg.errors import DataError
 from medseg.labels import get_convention
-from medseg.volumes.names import canonical_modality
+from medseg.volumes.names import canonical_modality, fits_modality
 
 FILE = "dataset.yaml"
 _KEYS = (
@@ -165,6 +165,12 @@ def _check_keys(content: Mapping[str, Any], file: Path) -> None:
 
 
 def _wanted(told: Description, modalities: Sequence[str] | None, *, where: Path) -> tuple[str, ...]:
+    if (
+        modalities
+        and len(modalities) == len(told.images) == 1
+        and fits_modality(next(iter(told.images)), modalities[0])
+    ):
+        return tuple(told.images)
     missing = [name for name in modalities or () if name not in told.images]
     if missing:
         msg = f"{where}: no pattern for {', '.join(missing)}; it has {', '.join(told.images)}. Add one under images."

@@ -12,7 +12,7 @@ from typing import Any
 
 from medseg.datasets.cases import channel_names, group_files, name_in_place, volumes_in
 from medseg.datasets.findings import Finding
-from medseg.datasets.inventory import CaseFiles, Inventory, case_files, in_channel_order, label_names
+from medseg.datasets.inventory import CaseFiles, Inventory, Section, case_files, in_channel_order, label_names
 from medseg.volumes import volume_stem
 from medseg.volumes.names import ScanName, fits_modality, pick_label_maps
 
@@ -81,6 +81,11 @@ def _bids_id(path: Path) -> str | None:
     return match[0] if match else None
 
 
+def is_bids(folder: Path) -> bool:
+    """Whether the folder's scans are named as BIDS has them."""
+    return any(_bids_id(path) for path in folder.glob("sub-*/**/sub-*.nii*"))
+
+
 def _usual_modalities(groups: Mapping[str, _Group]) -> tuple[str, ...]:
     """The modalities that more than half of the cases have; "image" where names tell none."""
     each = [{name.modality for name, _ in group.images if name.modality} for group in groups.values()]
@@ -100,9 +105,9 @@ def _case(
             names = ", ".join(path.name for path in paths or [path for _, path in group.images])
             message = f"{len(paths)} files are {modality}: {names}" if paths else f"no {modality} among {names}"
             findings.append(Finding(check="modality", case_id=case_id, message=message))
-    testing = bool(group.images) and all(path.parent.name.lower() == "imagests" for _, path in group.images)
+    section = _section(group)
     labels = pick_label_maps(group.labels)
-    if len(labels) != 1 and labelled and not testing:
+    if len(labels) != 1 and labelled and section != "testing":
         several = ", ".join(path.name for path in labels)
         message = f"{len(labels)} label maps: {several}" if labels else f"{_names(group)} has no label map"
         findings.append(Finding(check="image-without-label", case_id=case_id, message=message))
@@ -110,7 +115,14 @@ def _case(
     if not chosen:
         return None, findings
     label = labels[0] if len(labels) == 1 else None
-    return case_files(case_id, chosen, label=label, section="testing" if testing else "training"), findings
+    return case_files(case_id, chosen, label=label, section=section), findings
+
+
+def _section(group: _Group) -> Section:
+    """By the folder of its images: `imagesTs` tests, `imagesVa` validates (AMOS22), every other trains."""
+    folders = {path.parent.name.lower() for _, path in group.images}
+    known: dict[str, Section] = {"imagests": "testing", "imagesva": "validation"}
+    return known.get(folders.pop(), "training") if len(folders) == 1 else "training"
 
 
 def _names(group: _Group) -> str:

@@ -26,6 +26,9 @@ class CaseFiles:
         label: The label map, None where there is none.
         section: Which list the case is in; test cases need no label.
         fold: The fold that it validates in, None where none is dealt.
+        masks: A binary mask for each structure, where those stand in place of a label map.
+        readings: What readers marked in the scan, as XML.
+        facts: What else a datalist says of it.
     """
 
     case_id: str
@@ -34,6 +37,14 @@ class CaseFiles:
     label: Path | None = None
     section: Section = "training"
     fold: int | None = None
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    readings: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether anything says what is in the scan."""
+        return bool(self.label or self.masks or self.readings or self.facts)
 
     @property
     def scans(self) -> tuple[Path, ...]:

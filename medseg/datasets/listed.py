@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medseg.datasets.cases import channels_of
-from medseg.datasets.datalist import read_datalist, select_items
+from medseg.datasets.datalist import as_entry, read_datalist, select_items
 from medseg.datasets.findings import Finding
 from medseg.datasets.inventory import CaseFiles, Inventory, Section, case_files, label_names
 from medseg.errors import DataError
@@ -22,6 +23,19 @@ _SECTIONS: tuple[tuple[Section, str], ...] = (
     ("testing", "testing"),
     ("testing", "test"),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedFolds:
+    """Where a datalist puts each case.
+
+    Attributes:
+        places: Section and fold by case id.
+        ids_sha256: As recorded, see `splits`.
+    """
+
+    places: Mapping[str, tuple[Section, int | None]]
+    ids_sha256: Mapping[str, str]
 
 
 def datalist_path(folder: Path, datalist: str | Path) -> Path:
@@ -43,7 +57,7 @@ def lists_cases(file: Path) -> bool:
         return True
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         return False
-    first = next(iter(_paths(_as_entry(next(iter(content["training"]), None)).get("image"))), "")
+    first = next(iter(_paths(as_entry(next(iter(content["training"]), None)).get("image"))), "")
     suffix = volume_suffix(first) or ""
     return not (file.parent / f"{first.removesuffix(suffix)}_0000{suffix}").is_file()
 
@@ -55,14 +69,13 @@ def inventory(folder: Path, file: Path, *, modalities: Sequence[str] | None = No
         DataError: When the file is no datalist.
     """
     content = read_datalist(file)
-    entries = [(section, _as_entry(entry)) for section, key in _SECTIONS for entry in _list(content, key)]
+    entries = [(section, as_entry(entry)) for section, key in _SECTIONS for entry in _list(content, key)]
     wanted = tuple(modalities or channels_of(content) or _named_modalities(entries))
     cases, findings = [], []
     for section, entry in entries:
         case, wrong = _case(section, entry, folder=folder, content=content, wanted=wanted)
         cases += [case] if case else []
         findings += wrong
-    split = content.get("split")
     return Inventory(
         folder=folder,
         name=str(content.get("name") or folder.resolve().name),
@@ -71,18 +84,34 @@ def inventory(folder: Path, file: Path, *, modalities: Sequence[str] | None = No
         cases=tuple(cases),
         labels=label_names(content.get("labels")),
         label_convention=content.get("label_convention"),
-        ids_sha256=dict(split.get("ids_sha256", {})) if isinstance(split, Mapping) else {},
+        ids_sha256=_ids_sha256(content),
         findings=(*findings, *_strays(entries, folder)),
     )
+
+
+def read_folds(file: Path) -> ListedFolds:
+    """The sections and folds of a datalist, whatever it says of the files.
+
+    Raises:
+        DataError: When the file is no datalist.
+    """
+    content = read_datalist(file)
+    places: dict[str, tuple[Section, int | None]] = {}
+    for section, key in _SECTIONS:
+        for entry in _list(content, key):
+            told = as_entry(entry)
+            places[_case_id(told)] = (section, told.get("fold"))
+    return ListedFolds(places=places, ids_sha256=_ids_sha256(content))
+
+
+def _ids_sha256(content: Mapping[str, Any]) -> dict[str, str]:
+    split = content.get("split")
+    return dict(split.get("ids_sha256", {})) if isinstance(split, Mapping) else {}
 
 
 def _list(content: Mapping[str, Any], key: str) -> list[Any]:
     value = content.get(key)
     return value if isinstance(value, list) else []
-
-
-def _as_entry(entry: Any) -> dict[str, Any]:
-    return dict(entry) if isinstance(entry, Mapping) else {"image": entry}
 
 
 def _paths(image: Any) -> list[str]:

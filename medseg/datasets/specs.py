@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from medseg.datasets.inventory import CaseFiles
 
 Access = Literal["open", "login", "request"]
 Layout = Literal["msd", "case_folders", "luna16", "npz", "totalsegmentator", "kits", "btcv", "lidc_xml"]
@@ -82,3 +86,17 @@ class DatasetSpec:
         sizes = [file.n_bytes for file in self.files]
         known = [size for size in sizes if size is not None]
         return sum(known) if sizes and len(known) == len(sizes) else None
+
+    def cases(self, folder: str | Path | None = None) -> tuple[CaseFiles, ...]:
+        """Its cases on disk, in their official sections and folds where it has any.
+
+        Args:
+            folder: Where it is; None for where `medseg data get` put or noted it.
+
+        Raises:
+            DataError: When it is not there, or holds no case.
+        """
+        from medseg.datasets.layouts import cases_of
+        from medseg.datasets.shelf import dataset_folder
+
+        return cases_of(self, dataset_folder(self.name) if folder is None else Path(folder))

@@ -17,13 +17,15 @@ from medseg.datasets.patients import patient_of
 from medseg.errors import ConfigError, DataError
 from medseg.record import write_text_atomically
 
-Rule = Literal["listed", "splits_final", "nnunet", "patients"]
+Rule = Literal["listed", "lists", "splits_final", "nnunet", "patients"]
 
 # nnunetv2/utilities/crossval_split.py: KFold(n_splits=5, shuffle=True, random_state=12345) over the sorted ids.
 NNUNET_FOLDS = 5
 _NNUNET_SEED = 12345
-# Its conversions of BraTS 2018 and 2019 put HGG__ or LGG__ before the ids, which gives other folds than these.
-_NNUNET_SETS = ("brats2020", "brats2021")
+# The sets that it converts with their ids kept (Task082, Dataset137, Dataset220), and those whose ids get the grade's
+# folder before them (Task032_BraTS_2018.py, Task043_BraTS_2019.py), which changes their order.
+_NNUNET_SETS = ("brats2018", "brats2019", "brats2020", "brats2021", "kits23")
+_GRADES = ("HGG", "LGG")
 _SPLITS_FINAL = "splits_final.json"
 
 
@@ -32,7 +34,8 @@ class Split:
     """Folds and the rule they come from.
 
     Attributes:
-        rule: "listed" (the dataset's own), "splits_final" (nnU-Net's file), "nnunet" (its rule) or "patients".
+        rule: "listed" (the dataset's own folds), "lists" (its own training and validation lists, no folds),
+            "splits_final" (nnU-Net's file), "nnunet" (its rule) or "patients".
         fold_of: The fold that each training case validates in.
         seed: Of the dealing, None where nothing was dealt.
     """
@@ -47,34 +50,39 @@ class Split:
         return len(set(self.fold_of.values()))
 
 
-def split_cases(inventory: Inventory, *, folds: int | None = None, seed: int | None = None) -> Split:
+def split_cases(
+    inventory: Inventory, *, folds: int | None = None, seed: int | None = None, few_will_do: bool = False
+) -> Split:
     """Folds for the training cases of a dataset.
 
-    Without `folds` and `seed` the dataset's own folds are taken where it has some: in its datalist, or in nnU-Net's
-    `splits_final.json`. Datasets in the layout of MSD or nnU-Net with one scan for each patient get the five folds that
-    nnU-Net would deal. Every other dataset is dealt by patient: five folds, seed 0.
+    Without `folds` and `seed` the dataset's own split is taken where it has one: the folds of its datalist, its own
+    validation list, or nnU-Net's `splits_final.json`. Datasets in the layout of MSD or nnU-Net with one scan for each
+    patient get the five folds that nnU-Net would deal. Every other dataset is dealt by patient: five folds, seed 0.
+    With `folds` or `seed`, cases of a validation list are dealt along with the others.
 
     Args:
         inventory: The dataset.
         folds: How many folds to deal, 2 or more.
         seed: Another seed gives other folds.
+        few_will_do: Deal fewer folds where there are fewer patients.
 
     Raises:
         ConfigError: When there are fewer patients than folds.
         DataError: When the dataset's own folds are incomplete.
     """
-    cases = [case for case in inventory.cases if case.section == "training"]
+    cases = [case for case in inventory.cases if case.section != "testing"]
     if folds is seed is None:
-        own = _own_folds(inventory, cases)
+        own = _own_split(inventory, [case for case in cases if case.section == "training"])
         if own:
             return own
     patients = {case.patient for case in cases}
-    wanted = folds or NNUNET_FOLDS
-    if not 2 <= wanted <= len(patients):
+    wanted = min(folds or NNUNET_FOLDS, max(1, len(patients))) if few_will_do else folds or NNUNET_FOLDS
+    if not few_will_do and not 2 <= wanted <= len(patients):
         msg = f"--folds: {wanted} folds cannot be dealt from {len(patients)} patients. Wanted 2 to {len(patients)}."
         raise ConfigError(msg)
-    if folds is seed is None and is_nnunet_dataset(inventory) and len(patients) == len(cases):
-        return Split(rule="nnunet", fold_of=nnunet_folds(case.case_id for case in cases), seed=_NNUNET_SEED)
+    by_rule = folds is seed is None and is_nnunet_dataset(inventory)
+    if by_rule and len(patients) == len(cases) and len(cases) >= NNUNET_FOLDS:
+        return Split(rule="nnunet", fold_of=_by_nnunet(inventory, cases), seed=_NNUNET_SEED)
     return Split(rule="patients", fold_of=_by_patient(cases, wanted, seed or 0), seed=seed or 0)
 
 
@@ -103,12 +111,14 @@ def is_nnunet_dataset(inventory: Inventory) -> bool:
 def datalist_of(inventory: Inventory, split: Split) -> dict[str, Any]:
     """The datalist in the layout of MSD and MONAI, paths relative to the dataset's folder.
 
+    A case of the validation list that was dealt a fold stands among the training cases.
+
     `split.ids_sha256` has the sha256 of the ids of each section and fold, see `ids_sha256`.
 
     Raises:
         DataError: When a case lacks a modality or its label.
     """
-    cases = [replace(case, fold=split.fold_of.get(case.case_id)) for case in inventory.cases]
+    cases = [_placed(case, split.fold_of.get(case.case_id)) for case in inventory.cases]
     for case in cases:
         _check_complete(case, inventory)
     facts = {"rule": split.rule, "folds": split.folds, "seed": split.seed, "ids_sha256": _hashes(cases)}
@@ -163,10 +173,16 @@ def _hashes(cases: Sequence[CaseFiles]) -> dict[str, str]:
     return {name: ids_sha256(ids) for name, ids in sorted(lists.items())}
 
 
-def _own_folds(inventory: Inventory, cases: Sequence[CaseFiles]) -> Split | None:
+def _placed(case: CaseFiles, fold: int | None) -> CaseFiles:
+    return replace(case, fold=fold, section="training" if fold is not None else case.section)
+
+
+def _own_split(inventory: Inventory, cases: Sequence[CaseFiles]) -> Split | None:
     file = inventory.folder / _SPLITS_FINAL
     if any(case.fold is not None for case in cases):
         return Split(rule="listed", fold_of={case.case_id: case.fold for case in cases if case.fold is not None})
+    if cases and any(case.section == "validation" for case in inventory.cases):
+        return Split(rule="lists", fold_of={})
     if not file.is_file():
         return None
     fold_of = _read_splits_final(file)
@@ -186,6 +202,20 @@ def _read_splits_final(file: Path) -> dict[str, int]:
         raise DataError(msg) from error
 
 
+def _by_nnunet(inventory: Inventory, cases: Sequence[CaseFiles]) -> dict[str, int]:
+    """nnU-Net's folds of the ids that it gives these cases."""
+    named = {_nnunet_id(case): case.case_id for case in cases} if inventory.name in _NNUNET_SETS else {}
+    if len(named) < len(cases):
+        return nnunet_folds(case.case_id for case in cases)
+    return {named[one]: fold for one, fold in nnunet_folds(named).items()}
+
+
+def _nnunet_id(case: CaseFiles) -> str:
+    """The id with the grade's folder before it, where the case lies in one: `HGG__Brats18_2013_10_1`."""
+    grade = next((part for part in reversed(case.scans[0].parent.parts) if part in _GRADES), None)
+    return f"{grade}__{case.case_id}" if grade else case.case_id
+
+
 def _by_patient(cases: Sequence[CaseFiles], folds: int, seed: int) -> dict[str, int]:
     """Patients dealt by `with_folds`, which sees each as a case of its own."""
     patients = sorted({case.patient for case in cases})
@@ -196,7 +226,7 @@ def _by_patient(cases: Sequence[CaseFiles], folds: int, seed: int) -> dict[str, 
 
 def _check_complete(case: CaseFiles, inventory: Inventory) -> None:
     missing = [name for name in inventory.modalities if name not in case.images]
-    if case.section != "testing" and not case.label:
+    if case.section != "testing" and not case.labelled:
         missing.append("label")
     if missing:
         msg = f"{inventory.folder}: case {case.case_id} has no {', '.join(missing)}. Run medseg data verify."
@@ -206,8 +236,12 @@ def _check_complete(case: CaseFiles, inventory: Inventory) -> None:
 def _entry(case: CaseFiles, inventory: Inventory) -> dict[str, Any]:
     scans = [_relative(path, inventory.folder) for path in case.scans]
     entry: dict[str, Any] = {"case_id": case.case_id, "image": scans[0] if len(scans) == 1 else scans}
-    if case.label:
-        entry["label"] = _relative(case.label, inventory.folder)
+    for key, path in (("label", case.label), ("readings", case.readings)):
+        if path:
+            entry[key] = _relative(path, inventory.folder)
+    if case.masks:
+        entry["masks"] = {name: _relative(path, inventory.folder) for name, path in case.masks.items()}
+    entry.update(case.facts)
     if case.patient != patient_of(case.case_id):
         entry["patient"] = case.patient
     if case.fold is not None:

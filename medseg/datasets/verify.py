@@ -99,7 +99,7 @@ def verify_dataset(
     return Verification(
         name=taken.name,
         n_cases=len(facts),
-        n_files=sum(len(one.scans) + (one.label is not None) for one in facts),
+        n_files=sum(one.n_files for one in facts),
         findings=in_order(
             [
                 *published,
@@ -134,13 +134,31 @@ def _read_case(case: CaseFiles, *, narrowed: bool, allowed: Sequence[int] | None
             label, values = read_facts(case.label, is_label=True)
         except DataError as error:
             found("readable", str(error))
+    grid = next(iter(scans.values()), None)
+    n_masks = sum(_read_mask(path, grid, folder, found) for path in case.masks.values())
     for path, facts in scans.items():
         named = sum(other == path for other in case.images.values())
         _check_scan(facts, short_path(path, folder), named, narrowed, found)
     _check_grids(case, [*scans.values(), *([label] if label else [])], folder, found)
     if label:
         _check_label(label, values, short_path(label.path, folder), allowed, found)
-    return CaseFacts(case=case, scans=scans, label=label, values=values, findings=tuple(findings))
+    n_files = len(scans) + (label is not None) + n_masks + (case.readings is not None)
+    return CaseFacts(case=case, scans=scans, label=label, values=values, n_files=n_files, findings=tuple(findings))
+
+
+def _read_mask(path: Path, scan: ScanFacts | None, folder: Path, found: Callable[[str, str], None]) -> bool:
+    """Whether a structure's mask could be read; an empty one is no fault: the structure is not in the scan."""
+    try:
+        mask, values = read_facts(path, is_label=True)
+    except DataError as error:
+        found("readable", str(error))
+        return False
+    name = short_path(path, folder)
+    if values is None or not set(values.tolist()) <= {0, 1}:
+        found("label-values", f"{name} is no mask of 0 and 1, it holds {mask.lowest:g} to {mask.highest:g}")
+    if scan:
+        _compare_grids(mask, scan, folder, found)
+    return True
 
 
 def _check_scan(facts: ScanFacts, name: str, n_named: int, narrowed: bool, found: Callable[[str, str], None]) -> None:
@@ -156,19 +174,22 @@ def _check_scan(facts: ScanFacts, name: str, n_named: int, narrowed: bool, found
 def _check_grids(case: CaseFiles, files: Sequence[ScanFacts], folder: Path, found: Callable[[str, str], None]) -> None:
     """Each file of a case against the first."""
     for facts in files[1:]:
-        where = f"{short_path(facts.path, folder)} against {short_path(files[0].path, folder)}"
-        try:
-            check_same_grid(
-                facts.shape,
-                facts.affine_ras_mm,
-                reference_shape=files[0].shape,
-                reference_affine=files[0].affine_ras_mm,
-                where=where,
-            )
-        except DataError as error:
-            found("grid", str(error))
+        _compare_grids(facts, files[0], folder, found)
     if case.label and files and files[-1].path == case.label and len(files[-1].shape) == 4:
         found("grid", f"{short_path(case.label, folder)} has {files[-1].shape[3]} channels; wanted one label map")
+
+
+def _compare_grids(facts: ScanFacts, first: ScanFacts, folder: Path, found: Callable[[str, str], None]) -> None:
+    try:
+        check_same_grid(
+            facts.shape,
+            facts.affine_ras_mm,
+            reference_shape=first.shape,
+            reference_affine=first.affine_ras_mm,
+            where=f"{short_path(facts.path, folder)} against {short_path(first.path, folder)}",
+        )
+    except DataError as error:
+        found("grid", str(error))
 
 
 def _check_label(

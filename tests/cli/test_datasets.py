@@ -53,7 +53,7 @@ def test_get_takes_what_the_user_has(home, tmp_path):
     assert "licence: CC BY 3.0" in result.output
     assert f"lidc_idri_annotations is in {home / 'lidc_idri_annotations'}" in result.output
     assert (home / "lidc_idri_annotations/LIDC-XML-only/157/158.xml").is_file()
-    assert "next:" not in result.output
+    assert "next: medseg data verify lidc_idri_annotations" in result.output
     assert "present" in _run("list").output
 
 

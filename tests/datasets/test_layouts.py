@@ -4,7 +4,9 @@ import pytest
 
 from medseg.datasets.inventory import label_names
 from medseg.datasets.layouts import take_inventory
+from medseg.datasets.registry import DATASETS
 from medseg.datasets.shelf import RECORD
+from medseg.datasets.splits import split_cases
 from medseg.errors import DataError
 
 
@@ -134,3 +136,47 @@ def test_layouts_that_cannot_be_listed_say_so(touch_volumes):
 
 def test_label_names_of_nothing():
     assert label_names(None) is label_names({}) is label_names({"background": "x"}) is None
+
+
+def test_amos_has_its_own_validation_cases(touch_volumes):
+    names = {"Tr": ("amos_0001", "amos_0507"), "Va": ("amos_0008",), "Ts": ("amos_0002",)}
+    root = touch_volumes(*(f"images{part}/{one}.nii.gz" for part, ids in names.items() for one in ids))
+    touch_volumes(*(f"labels{part}/{one}.nii.gz" for part in ("Tr", "Va") for one in names[part]))
+    sections = [("amos_0001", "training"), ("amos_0002", "testing"), ("amos_0008", "validation")]
+    sections.append(("amos_0507", "training"))
+    spec = DATASETS["amos22"]
+    assert sorted((case.case_id, case.section) for case in spec.cases(root)) == sections
+    description = {
+        "labels": {"0": "background", "1": "spleen"},
+        "modality": {"0": "CT"},
+        **{
+            key: [
+                {"image": f"./images{part}/{one}.nii.gz", "label": f"./labels{part}/{one}.nii.gz"}
+                for one in names[part]
+            ]
+            for key, part in (("training", "Tr"), ("validation", "Va"))
+        },
+        "test": ["./imagesTs/amos_0002.nii.gz"],
+    }
+    (root / "dataset.json").write_text(json.dumps(description))
+    taken = take_inventory(root)
+    assert sorted((case.case_id, case.section) for case in taken.cases) == sections
+    assert taken.findings == ()
+    assert split_cases(taken).rule == "lists"
+
+
+def test_btcv_has_training_and_test_subjects(touch_volumes):
+    root = touch_volumes(
+        *(f"RawData/Training/{kind}/{kind}00{i:02d}.nii.gz" for i in (1, 40) for kind in ("img", "label")),
+        "RawData/Testing/img/img0061.nii.gz",
+    )
+    cases = DATASETS["btcv"].cases(root)
+    assert [(case.case_id, case.section) for case in cases] == [
+        ("0001", "training"), ("0040", "training"), ("0061", "testing"),
+    ]  # fmt: skip
+    assert cases[0].label.name == "label0001.nii.gz"
+
+
+def test_kits_cases_have_their_folders_names(touch_volumes):
+    root = touch_volumes(*(f"case_0000{i}/{kind}.nii.gz" for i in range(2) for kind in ("imaging", "segmentation")))
+    assert [case.case_id for case in DATASETS["kits23"].cases(root)] == ["case_00000", "case_00001"]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from medseg.datasets import training_items
 from medseg.datasets.layouts import take_inventory
+from medseg.datasets.shelf import RECORD
 from medseg.datasets.splits import datalist_of, ids_sha256, nnunet_folds, split_cases, write_datalist
 from medseg.errors import ConfigError, DataError
 
@@ -142,3 +143,17 @@ def test_what_cannot_be_split_is_one_error(touch_volumes):
     with pytest.raises(DataError, match=r"is there already. Name another file with -o, or replace it with --force"):
         write_datalist(root / "datalist.json", {})
     assert (root / "datalist.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["brats2018", "brats2019"])
+def test_nnunet_puts_the_grade_before_the_ids_of_brats_2018_and_2019(touch_volumes, name):
+    """Task032_BraTS2018 and Task043_BraTS2019 call the cases HGG__<id> and LGG__<id>, which changes their order."""
+    graded = {f"BraTS_{i:02d}": "LGG" if i % 3 == 0 else "HGG" for i in range(13)}
+    files = (f"{grade}/{one}/{one}_{kind}.nii.gz" for one, grade in graded.items() for kind in ("t1", "seg"))
+    root = touch_volumes(*files)
+    (root / RECORD).write_text(json.dumps({"name": name}))
+    dealt = split_cases(take_inventory(root, modalities=["t1"]))
+    wanted = nnunet_folds(f"{grade}__{one}" for one, grade in graded.items())
+    assert dealt.rule == "nnunet"
+    assert dealt.fold_of == {one.partition("__")[2]: fold for one, fold in wanted.items()}
+    assert dealt.fold_of != nnunet_folds(graded)

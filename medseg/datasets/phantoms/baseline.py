@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from medseg.datasets.cases import Item, find_cases
-from medseg.datasets.datalist import training_items
+from medseg.datasets.training import training_items
 from medseg.labels import LabelConvention, get_convention, labels_to_regions, regions_to_labels
 from medseg.metrics.overlap import Counts, dice
 from medseg.volumes import read_volume, write_label_map
