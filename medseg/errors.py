@@ -23,3 +23,17 @@ class WeightsError(MedsegError):
 
 class NumericError(MedsegError):
     """A loss or a gradient that is not finite."""
+
+
+class TrustError(MedsegError):
+    """A bundle that can execute more than is known to be harmless, and that the user has not trusted.
+
+    Attributes:
+        items: Where and what, one line each.
+    """
+
+    def __init__(self, message: str, items: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.items = items
+        # What the command line shows: all of it, since half a list would be no warning.
+        self.screen = [f"error: {message}", *(f"  {item}" for item in items)]

@@ -18,6 +18,7 @@ from medseg.bundle.failures import user_error
 from medseg.bundle.prediction import label_map_of, modalities_of, refuse_overwriting, stamp_of
 from medseg.bundle.run_folder import RunInterrupted, claim_folder, new_run_dir, rank, read_run
 from medseg.bundle.run_log import run_log, silence_libraries
+from medseg.bundle.trust import remember, require_trust
 from medseg.bundle.weights import find_weights, run_of
 from medseg.errors import ConfigError, DataError
 from medseg.record import RunRecord, usable_cores
@@ -33,6 +34,7 @@ def train(
     presets: Sequence[str] = (),
     overrides: Sequence[str] = (),
     run_dir: Path | None = None,
+    trust: bool = False,
 ) -> Path:
     """Trains a bundle.
 
@@ -41,6 +43,7 @@ def train(
         presets: Names or paths of presets.
         overrides: `KEY=VALUE` tokens.
         run_dir: The run folder; `runs/<bundle>/<timestamp>` when None.
+        trust: Whether to run a bundle that can execute more than is known to be harmless.
 
     Returns:
         The run folder.
@@ -50,19 +53,22 @@ def train(
         RunInterrupted: On Ctrl-C; the run can be resumed.
     """
     composition = compose(bundle, "train", presets=presets, overrides=overrides)
+    on_trust = require_trust(composition, trust=trust)
     require_clean(composition)
     folder = new_run_dir(composition.name, run_dir)
-    _train(composition, folder, resume=False)
+    with _trusted_run(folder, wanted=on_trust):
+        _train(composition, folder, resume=False)
     return folder
 
 
-def resume(run: Path, *, overrides: Sequence[str] = (), bundle: str | None = None) -> Path:
+def resume(run: Path, *, overrides: Sequence[str] = (), bundle: str | None = None, trust: bool = False) -> Path:
     """Goes on with a run from its last checkpoint.
 
     Args:
         run: The run folder.
         overrides: `KEY=VALUE` tokens; only more epochs, the device, the workers and the data's folder may change.
         bundle: The bundle, when it has moved since.
+        trust: As in `train`.
 
     Returns:
         The run folder.
@@ -72,10 +78,22 @@ def resume(run: Path, *, overrides: Sequence[str] = (), bundle: str | None = Non
         RunInterrupted: On Ctrl-C; the run can be resumed.
     """
     composition = read_run(run, overrides=overrides, bundle=bundle)
+    on_trust = require_trust(composition, trust=trust)
     require_clean(composition)
     folder = run.expanduser().resolve()
-    _train(composition, folder, resume=True)
+    with _trusted_run(folder, wanted=on_trust):
+        _train(composition, folder, resume=True)
     return folder
+
+
+@contextmanager
+def _trusted_run(folder: Path, *, wanted: bool) -> Iterator[None]:
+    """Lets the run that a trusted bundle makes resume and predict on the same trust."""
+    try:
+        yield
+    finally:
+        if wanted and rank() == 0 and (folder / CONFIG).is_file():
+            remember(read_run(folder))
 
 
 def predict(
@@ -87,6 +105,7 @@ def predict(
     presets: Sequence[str] = (),
     overrides: Sequence[str] = (),
     probabilities: bool = False,
+    trust: bool = False,
 ) -> list[Path]:
     """Writes a label map for every case, in the scan's own grid.
 
@@ -101,6 +120,7 @@ def predict(
         presets: Names or paths of presets.
         overrides: `KEY=VALUE` tokens.
         probabilities: Whether to write the probabilities too.
+        trust: As in `train`.
 
     Returns:
         The label maps.
@@ -111,6 +131,7 @@ def predict(
     from medseg.datasets import find_cases
 
     composition = compose(bundle, "inference", presets=presets, overrides=overrides, run=run_of(weights))
+    require_trust(composition, trust=trust)
     require_clean(composition)
     items = find_cases([Path(i) for i in inputs], modalities=modalities_of(composition))
     refuse_overwriting(items, output_dir)

@@ -79,6 +79,19 @@ def signature_of(target: str) -> Signature:
     return ANY if found is None else _signature(found)
 
 
+def resolve_name(target: str) -> str | None:
+    """The dotted name under which the thing itself is defined; None when the source does not tell.
+
+    Raises:
+        NotFoundError: When nothing of that name exists.
+
+    >>> resolve_name("monai.transforms.LoadImageD")
+    'monai.transforms.io.dictionary.LoadImaged'
+    """
+    found = find_definition(target)
+    return None if found is None else f"{found.module.name}.{found.node.name}"
+
+
 def _signature(place: Definition) -> Signature:
     if isinstance(place.node, ast.ClassDef):
         return _class_signature(place)

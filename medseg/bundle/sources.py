@@ -247,20 +247,25 @@ def _alias(statement: ast.Import, head: str) -> bool:
     return any(a.asname == head for a in statement.names)
 
 
-@cache
 def monai_names() -> dict[str, str]:
     """Dotted name of each class and function of MONAI, by its bare name."""
+    return {name: found[0] for name, found in monai_definitions().items()}
+
+
+@cache
+def monai_definitions() -> dict[str, list[str]]:
+    """Dotted names of all classes and functions of MONAI that have one bare name."""
     root = _location("monai")
     if root is None:
         return {}
     pattern = re.compile(r"^(?:class|def)\s+(\w+)|^((?:\w+\s*=\s*)+)(?:\w+)\s*$", re.M)
-    names: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root.parent).with_suffix("").parts
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         for definition, aliases in pattern.findall(path.read_text(encoding="utf-8")):
             for name in [definition] if definition else [a.strip() for a in aliases.split("=") if a.strip()]:
-                names.setdefault(name, f"{module}.{name}")
+                names.setdefault(name, []).append(f"{module}.{name}")
     return names
 
 

@@ -32,6 +32,7 @@ def predict(
         list[str] | None, typer.Option("--preset", metavar="P", help="How to run: cpu, gpu, or a file.")
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the probabilities too.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Run what the bundle can execute; remembered.")] = False,
 ) -> None:
     """Segment scans: one label map per case, in the scan's own grid.
 
@@ -57,6 +58,7 @@ def predict(
             presets=preset or [],
             overrides=overrides,
             probabilities=probabilities,
+            trust=trust,
         )
     except KeyboardInterrupt:
         typer.echo(f"interrupted; the cases that were finished are in {output}", err=True)

@@ -24,6 +24,7 @@ def train(
         Path | None, typer.Option("--run-dir", metavar="DIR", help="Run folder.", show_default="runs/BUNDLE/TIMESTAMP")
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with this run.")] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Run what the bundle can execute; remembered.")] = False,
 ) -> None:
     """Train a bundle, or go on with a run.
 
@@ -40,9 +41,9 @@ def train(
 
     try:
         if resume is not None:
-            folder = _resume(resume, bundle, changes=changes, fresh=preset or run_dir)
+            folder = _resume(resume, bundle, changes=changes, fresh=preset or run_dir, trust=trust)
         else:
-            folder = _start(bundle, changes=changes, preset=preset or [], run_dir=run_dir)
+            folder = _start(bundle, changes=changes, preset=preset or [], run_dir=run_dir, trust=trust)
     except RunInterrupted as interrupt:
         typer.echo(f"interrupted; resume with: medseg train --resume {_shown(interrupt.run_dir)}", err=True)
         raise typer.Exit(130) from None
@@ -50,22 +51,24 @@ def train(
         typer.echo(_shown(folder))
 
 
-def _start(bundle: str | None, *, changes: list[str], preset: list[str], run_dir: Path | None) -> Path:
+def _start(
+    bundle: str | None, *, changes: list[str], preset: list[str], run_dir: Path | None, trust: bool
+) -> Path:
     from medseg.bundle.run import train
 
     if bundle is None:
         msg = "BUNDLE is missing. Name one (medseg bundle list), or give --resume RUN."
         raise ConfigError(msg)
-    return train(bundle, presets=preset, overrides=changes, run_dir=run_dir)
+    return train(bundle, presets=preset, overrides=changes, run_dir=run_dir, trust=trust)
 
 
-def _resume(run: Path, bundle: str | None, *, changes: list[str], fresh: object) -> Path:
+def _resume(run: Path, bundle: str | None, *, changes: list[str], fresh: object, trust: bool) -> Path:
     from medseg.bundle.run import resume
 
     if fresh:
         msg = "--resume goes on in its own folder with its own config; leave --preset and --run-dir out."
         raise ConfigError(msg)
-    return resume(run, overrides=changes, bundle=bundle)
+    return resume(run, overrides=changes, bundle=bundle, trust=trust)
 
 
 def _shown(folder: Path) -> Path:

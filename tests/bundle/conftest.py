@@ -87,8 +87,8 @@ class Evaluator(Engine):
             raise DataError(f"{item['case_id']}: the header is damaged.")
         (self.folder / f"{item['case_id']}.nii.gz").write_text("label map")
 
-    def go(self):
-        self.run(self.data)
+    def run(self, *data):
+        return super().run(self.data)
 """
 COMMON = """
 imports:
@@ -158,8 +158,28 @@ evaluator:
   failing: '@failing'
 initialize: []
 run:
-- $@evaluator.go()
+- $@evaluator.run()
 """
+
+
+OWN_NAMES = """
+fractions.Fraction
+toy_parts
+toy_parts.Evaluator
+toy_parts.Loop
+toy_parts.Trainer
+toy_parts.fail
+"""
+
+
+@pytest.fixture(autouse=True)
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This user's settings, which let the toy bundles' parts in."""
+    folder = tmp_path / "settings" / "medseg"
+    folder.mkdir(parents=True)
+    (folder / "allowed.txt").write_text(OWN_NAMES)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder.parent))
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)
