@@ -1,12 +1,22 @@
 """The errors that medseg raises on purpose.
 
 Each message is one line for a person: where, what came, what was wanted, and what to do next.
-The command line prints that line and exits with code 2; anything else is a bug and shows its traceback.
+The command line prints that line and where in the config it happened, and exits with code 2; with 1 for anything else.
 """
 
 
 class MedsegError(Exception):
-    """Something a user can mend. Parent of every error that medseg raises on purpose."""
+    """Something a user can mend. Parent of every error that medseg raises on purpose.
+
+    Attributes:
+        case: Id of the case, where one is to blame and the raiser knew it.
+        file: The scan or label map, likewise.
+        component: Class name of the transform, likewise.
+    """
+
+    case: str | None = None
+    file: str | None = None
+    component: str | None = None
 
 
 class ConfigError(MedsegError):

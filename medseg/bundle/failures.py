@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
 
 from medseg import errors
+from medseg.bundle.culprit import chain_of
 from medseg.errors import DataError, MedsegError
 
 # A loader worker sends its exception as text: the class and its line stand in the traceback it quotes.
@@ -21,7 +21,7 @@ def user_error(exception: BaseException) -> MedsegError | None:
 
     Looks through causes, contexts and the text of exceptions from loader workers.
     """
-    for link in _chain(exception):
+    for link in chain_of(exception):
         if isinstance(link, MedsegError) and "\n" not in str(link):
             return link
         quoted = _quoted(str(link))
@@ -38,19 +38,6 @@ def user_error(exception: BaseException) -> MedsegError | None:
             msg = "the GPU's memory is used up. Lower batch_size or roi_size, or set device=cpu."
             return errors.ConfigError(msg)
     return None
-
-
-def _chain(exception: BaseException) -> Iterator[BaseException]:
-    """The exception and everything that led to it, nearest first."""
-    waiting: list[BaseException | None] = [exception]
-    seen: set[int] = set()
-    while waiting:
-        link = waiting.pop(0)
-        if link is None or id(link) in seen:
-            continue
-        seen.add(id(link))
-        yield link
-        waiting += [link.__cause__, link.__context__]
 
 
 def _quoted(text: str) -> MedsegError | None:

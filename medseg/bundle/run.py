@@ -18,6 +18,7 @@ from medseg.bundle.failures import user_error
 from medseg.bundle.prediction import label_map_of, modalities_of, refuse_overwriting, stamp_of
 from medseg.bundle.run_folder import RunInterrupted, claim_folder, new_run_dir, rank, read_run
 from medseg.bundle.run_log import run_log, silence_libraries
+from medseg.bundle.screen import explain, first_of
 from medseg.bundle.trust import remember, require_trust
 from medseg.bundle.weights import find_weights, run_of
 from medseg.errors import ConfigError, DataError
@@ -183,26 +184,25 @@ def _predict(composition: Composition, folder: Path, items: list[dict[str, Any]]
     outputs = {item["case_id"]: label_map_of(folder, item) for item in items}
     before = {case: stamp_of(path) for case, path in outputs.items()}
     composition.write(folder / CONFIG)
-    failures: list[str] = []
+    failures: dict[str, DataError] = {}
     with _running(composition, folder, log="predict.log", verb="predict", resume=False):
         waiting = items
         while waiting:
-            problem = _predict_cases(composition, waiting, total=len(items))
+            problem = _predict_cases(composition, waiting, total=len(items), log=folder / "predict.log")
             waiting = [item for item in waiting if stamp_of(outputs[item["case_id"]]) == before[item["case_id"]]]
             if not waiting:
                 break
             # Cases go through in order, so the first without a result is the one that failed.
             failed = waiting.pop(0)["case_id"]
-            failures.append(problem or f"{failed}: the bundle wrote no label map {outputs[failed].name}.")
-            _log.error("failed: %s", failures[-1])
+            failures[failed] = problem or DataError(f"{failed}: the bundle wrote no label map {outputs[failed].name}.")
+            _log.error("failed: %s", failures[failed])
         if failures:
-            done = len(items) - len(failures)
-            msg = f"{'; '.join(failures)} ({done} of {len(items)} cases are written to {folder})"
-            raise DataError(msg)
+            done = f"({len(items) - len(failures)} of {len(items)} cases are written to {folder})"
+            raise first_of(failures, remark=done)
     return list(outputs.values())
 
 
-def _predict_cases(composition: Composition, items: list[dict[str, Any]], *, total: int) -> str | None:
+def _predict_cases(composition: Composition, items: list[dict[str, Any]], *, total: int, log: Path) -> DataError | None:
     """Runs the cases; returns what was wrong with the one that stopped it, if one did."""
     # A tuple, because the parser would rewrite '#' and '@' inside the paths of a list.
     parser = _parser(composition, data=tuple(items))
@@ -215,8 +215,9 @@ def _predict_cases(composition: Composition, items: list[dict[str, Any]], *, tot
         error = user_error(exception)
         if not isinstance(error, DataError):
             raise
+        explain(error, composition, via=exception, log=log)
         _file_log.info("a case failed", exc_info=exception)
-        return str(error)
+        return error
     return None
 
 
@@ -239,7 +240,9 @@ def _running(
             error = user_error(exception)
             _file_log.info("the run failed", exc_info=exception)
             if error is None or error is exception:
+                explain(exception, composition, log=folder / log)
                 raise
+            explain(error, composition, via=exception, log=folder / log)
             raise error from exception
         finally:
             if record is not None:

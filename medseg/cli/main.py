@@ -12,6 +12,7 @@ from medseg.cli.bundle import bundle_app
 from medseg.cli.data import data_app
 from medseg.cli.demo import demo
 from medseg.cli.evaluate import evaluate
+from medseg.cli.failure import show
 from medseg.cli.info import info
 from medseg.cli.predict import predict
 from medseg.cli.report import report
@@ -54,10 +55,9 @@ app.add_typer(bundle_app, name="bundle")
 
 
 def main() -> None:
-    """Runs the command; what a user can mend is one line and exit code 2."""
+    """Runs the command. A failure is one screen: exit code 2 for what a user can mend, 1 for what nobody foresaw."""
     try:
         app()
-    except MedsegError as error:
-        line = " ".join(str(error).split())
-        sys.stderr.write(f"error: {line}\n")
-        sys.exit(2)
+    except Exception as error:
+        show(error)
+        sys.exit(2 if isinstance(error, MedsegError) else 1)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from medseg.cli.failure import Traceback
 from medseg.cli.tokens import after_dashes
 from medseg.errors import ConfigError
 
@@ -33,6 +34,7 @@ def predict(
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the probabilities too.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Run what the bundle can execute; remembered.")] = False,
+    traceback: Traceback = False,
 ) -> None:
     """Segment scans: one label map per case, in the scan's own grid.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from medseg.cli.failure import Traceback
 from medseg.errors import ConfigError
 
 
@@ -25,6 +26,7 @@ def train(
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with this run.")] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Run what the bundle can execute; remembered.")] = False,
+    traceback: Traceback = False,
 ) -> None:
     """Train a bundle, or go on with a run.
 

@@ -66,7 +66,7 @@ class CaseDataset(Dataset):
         try:
             return self._sample(draw)
         except Exception as error:
-            raise _explained(error, case_name(self.data[draw.case], draw.case)) from error
+            raise _explained(error, self.data[draw.case], draw.case) from error
 
     def __getitems__(self, draws: Sequence[Draw | int]) -> list[Any]:
         """The samples of a batch, or the first Failure alone."""
@@ -89,7 +89,7 @@ class CaseDataset(Dataset):
             with torch.no_grad():
                 return self._steps(deepcopy(self.data[index]), end=self._fixed)
         except Exception as error:
-            raise _explained(error, case_name(self.data[index], index)) from error
+            raise _explained(error, self.data[index], index) from error
 
     def _sample(self, draw: Draw) -> Any:
         with seeded(draw.seed), torch.no_grad():
@@ -162,15 +162,21 @@ def _owned(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def _explained(error: Exception, case: str) -> MedsegError:
-    """The error as one line that names the case, the transform and the cause."""
-    step, root = "", error
+def _explained(error: Exception, item: Any, index: int) -> MedsegError:
+    """The error as one line that names the case, the transform and the cause; it knows them between processes too."""
+    case, step, root = case_name(item, index), "", error
     while True:
         found = _APPLYING.match(str(root)) if isinstance(root, RuntimeError) else None
         step = found.group(1) if found else step
         if isinstance(root, MedsegError) or root.__cause__ is None:
             break
         root = root.__cause__  # type: ignore[assignment]
+    explained = _in_one_line(root, case, step)
+    explained.case, explained.component, explained.file = case, step or None, _file_of(item, str(explained))
+    return explained
+
+
+def _in_one_line(root: BaseException, case: str, step: str) -> MedsegError:
     text = " ".join(str(root).split())[:400]
     if isinstance(root, MedsegError):
         line = text if case in text else f"{case}: {text}"
@@ -179,3 +185,12 @@ def _explained(error: Exception, case: str) -> MedsegError:
         )
     where = f"{step} failed: " if step else ""
     return DataError(f"{case}: {where}{type(root).__name__}: {text}")
+
+
+def _file_of(item: Any, line: str) -> str | None:
+    """The one of the case's files that the line names, else its label map or its only image."""
+    image, label = (item.get(key) if isinstance(item, dict) else None for key in ("image", "label"))
+    images = [str(path) for path in (image if isinstance(image, (list, tuple)) else [image]) if path is not None]
+    labels = [] if label is None else [str(label)]
+    named = [path for path in images + labels if Path(path).name in line]
+    return next(iter(named or (labels if "label" in line else images)), None)

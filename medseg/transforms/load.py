@@ -45,7 +45,9 @@ class LoadCased(Transform):
             DataError: When a file cannot be read, shapes, affines or channel counts disagree, a voxel is not finite,
                 an image is constant, or a label is not integral.
         """
-        item = {key: _Text(v) if isinstance(v, str) and _is_beside_image(key) else v for key, v in data.items()}
+        item: dict[Hashable, Any] = {
+            key: _Text(v) if isinstance(v, str) and _is_beside_image(key) else v for key, v in data.items()
+        }
         if isinstance(item["image"], np.ndarray | torch.Tensor):
             return self._take(item)
         files = _paths(item["image"])
