@@ -1,5 +1,10 @@
 """MONAI dictionary transforms that MONAI lacks: checked reading, label conventions, writing in the native grid."""
 
+from medseg.transforms.box_affine import RandAffineBoxesd
+from medseg.transforms.box_crop import ClipBoxesd, RandCropBoxesd
+from medseg.transforms.box_flip import RandFlipBoxesd, RandRotate90Boxesd
+from medseg.transforms.box_frames import BoxesToVoxeld, BoxesToWorldd
+from medseg.transforms.box_masks import BoxesToMaskd, MaskToBoxesd
 from medseg.transforms.components import DropSmallComponentsd
 from medseg.transforms.cyst import RandCystd
 from medseg.transforms.load import LoadCased
@@ -9,12 +14,21 @@ from medseg.transforms.regions import LabelsToRegionsd, RegionsToLabelsd
 from medseg.transforms.save import SaveCased
 
 __all__ = [
+    "BoxesToMaskd",
+    "BoxesToVoxeld",
+    "BoxesToWorldd",
+    "ClipBoxesd",
     "DropSmallComponentsd",
     "LabelsToRegionsd",
     "LoadCased",
+    "MaskToBoxesd",
     "NormalizeByMediand",
+    "RandAffineBoxesd",
+    "RandCropBoxesd",
     "RandCystd",
+    "RandFlipBoxesd",
     "RandPerChanneld",
+    "RandRotate90Boxesd",
     "RegionsToLabelsd",
     "SaveCased",
 ]

@@ -134,6 +134,17 @@ def voxel_edges_affine(affine_ras_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return affine
 
 
+def between_edges(matrix: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """A map 4x4 between the voxel indices of two grids, as the same map between their edge coordinates.
+
+    >>> between_edges(np.diag([-1.0, 1.0, 1.0, 1.0]))[0].tolist()
+    [-1.0, 0.0, 0.0, 1.0]
+    """
+    edges = voxel_edges_affine(matrix)
+    edges[:3, 3] += 0.5
+    return edges
+
+
 def transform_boxes(matrix: npt.ArrayLike, boxes: npt.ArrayLike) -> Boxes:
     """The axis-aligned boxes around the eight transformed corners of each box.
 
@@ -151,6 +162,23 @@ def transform_boxes(matrix: npt.ArrayLike, boxes: npt.ArrayLike) -> Boxes:
     low, high = corners[:, :3], corners[:, 3:]
     lower, upper = low @ rising + high @ falling, high @ rising + low @ falling
     return np.concatenate([lower, upper], axis=1) + np.tile(affine[:3, 3], 2)
+
+
+def transform_balls(matrix: npt.ArrayLike, boxes: npt.ArrayLike) -> Boxes:
+    """The axis-aligned boxes around the transformed ellipsoids that touch the sides of each box from within.
+
+    A nodule fills the ellipsoid in its box, not the corners: turned by 45 degrees, a ball keeps its box, while the box
+    around eight turned corners is up to 1.7 times as long. Exact for ellipsoids along the axes under any affine map:
+    the half side along output axis i is `sqrt(sum_j (matrix[i, j] * half[j]) ** 2)`.
+
+    >>> turn = [[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    >>> transform_balls(turn, [2, 0, 0, 4, 6, 8]).tolist()
+    [[-6.0, 2.0, 0.0, 0.0, 4.0, 8.0]]
+    """
+    affine = np.asarray(matrix, dtype=np.float64)
+    centre = box_centres(boxes) @ affine[:3, :3].T + affine[:3, 3]
+    half = np.sqrt((box_sizes(boxes) / 2.0) ** 2 @ (affine[:3, :3] ** 2).T)
+    return np.concatenate([centre - half, centre + half], axis=1)
 
 
 def boxes_to_world(affine_ras_mm: npt.ArrayLike, box_vox: npt.ArrayLike) -> Boxes:
