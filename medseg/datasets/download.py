@@ -21,6 +21,7 @@ from medseg.datasets.given import Given, read_given
 from medseg.datasets.part import fault_of, need_space
 from medseg.datasets.shelf import RECORD, checksum_of, read_record, shelf_of, staging_of
 from medseg.datasets.specs import DatasetSpec, FileSpec
+from medseg.datasets.synapse import Synapse, open_synapse, page_of
 from medseg.datasets.transfer import Rules, Stopped, fetch
 from medseg.errors import DataError
 from medseg.record import write_text_atomically
@@ -86,11 +87,13 @@ def _get(spec: DatasetSpec, folder: Path, given: Path | None, rules: Rules, jobs
         msg = f"{spec.name}: not openly hosted. To get it, {spec.apply}; then give it with --from FOLDER_OR_ARCHIVE."
         raise DataError(msg)
     had = read_given(spec, given) if given else Given()
+    on_synapse = [file for file in spec.files if file.synapse_id and file.name not in had.paths]
+    synapse = open_synapse(spec) if on_synapse and not (had.scans or had.files) else None
     if had.scans:
         folder.mkdir(exist_ok=True)
         _write_record(spec, folder, folder=str(had.scans), files={})
         return had.scans
-    fetching = _Fetching(spec, staging_of(folder), had, rules, watch)
+    fetching = _Fetching(spec, staging_of(folder), had, rules, watch, synapse)
     try:
         fetching.run(jobs)
         fetching.finish(folder)
@@ -143,6 +146,7 @@ class _Fetching:
     had: Given
     rules: Rules
     watch: Watch
+    synapse: Synapse | None = None
     done: dict[str, Any] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -156,6 +160,8 @@ class _Fetching:
         self.done = self._read_state()
         # What is given may be another file of that name than the last time.
         waiting = [file for file in self.files if file.name not in self.done or file.name in self.had.paths]
+        if self.synapse:  # only it knows how long they are
+            waiting = [self.synapse.looked_up(file) if file.synapse_id else file for file in waiting]
         self._need_space(waiting)
         with ThreadPoolExecutor(jobs) as pool:
             futures = [pool.submit(self._get, file) for file in waiting]
@@ -237,7 +243,14 @@ class _Fetching:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(given, target)
             return facts
-        url = fetch(file, target, rules=self.rules, on_bytes=lambda n_bytes: self.watch.bytes_came(file, n_bytes))
+
+        def on_bytes(n_bytes: int) -> None:
+            self.watch.bytes_came(file, n_bytes)
+
+        if file.synapse_id and self.synapse:
+            told = self.synapse.fetch(file, target, rules=self.rules, on_bytes=on_bytes)
+            return self._facts(told, target, page_of(told), verified=True)
+        url = fetch(file, target, rules=self.rules, on_bytes=on_bytes)
         return self._facts(file, target, url or "was there", verified=True)
 
     def _facts(self, file: FileSpec, path: Path, origin: str, *, verified: bool = False) -> dict[str, Any]:

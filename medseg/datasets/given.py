@@ -43,9 +43,10 @@ def read_given(spec: DatasetSpec, given: Path) -> Given:
         msg = f"--from: {given} does not exist. Check the path."
         raise DataError(msg)
     named = [file for file in spec.files if file.name == given.name]
-    if len(spec.files) == 1 or named:
+    handed_out = spec.access != "open"  # what its owners gave the user may be packed and called otherwise
+    if named or (len(spec.files) == 1 and not handed_out):
         return Given(paths={(named or spec.files)[0].name: given})
-    if not spec.files and is_archive(given):
+    if handed_out and is_archive(given):
         return Given(paths={given.name: given}, files=(_unlisted(given),))
     wanted = ", ".join(file.name for file in spec.files[:4]) or "a zip or tar archive"
     msg = f"--from: {given.name} is not a file of {spec.name}. Wanted {wanted}, or a folder."

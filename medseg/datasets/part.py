@@ -43,12 +43,12 @@ class Part:
             return None
         if self.file.checksum is not None:
             return ""
-        return self.known.get("validator") or None if self.known.get("url") == url else None
+        return self.known.get("validator") or None if self.known.get("url") == _without_signature(url) else None
 
     def begin(self, url: str, answer: Answer) -> None:
         """Forget what has come, and note what comes now."""
         self.drop()
-        self.known = {"url": url, "validator": answer.validator}
+        self.known = {"url": _without_signature(url), "validator": answer.validator}
         self.answers = 0
         self.note.write_text(json.dumps(self.known), encoding="utf-8")
 
@@ -76,6 +76,11 @@ class Part:
             if isinstance(content, dict):
                 return {str(key): str(value) for key, value in content.items()}
         return {}
+
+
+def _without_signature(url: str) -> str:
+    """The address without its query, which in a signed one is a secret."""
+    return url.partition("?")[0]
 
 
 @contextmanager

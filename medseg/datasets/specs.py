@@ -28,6 +28,8 @@ class FileSpec:
         n_bytes: Its length, None where none is published.
         checksum: `md5:...` or `sha256:...` as published, None where none is: then the sha256 of the first download is
             recorded.
+        synapse_id: What Synapse calls it, for a file that is handed out there to an account: it has no address of
+            its own, and Synapse itself tells its length and MD5.
         unpack: Whether it is an archive.
         inner: The folder in the archive whose content is the dataset's.
         max_growth: How many times its own length an archive may unpack to.
@@ -35,9 +37,10 @@ class FileSpec:
     """
 
     name: str
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = ()
     n_bytes: int | None = None
     checksum: str | None = None
+    synapse_id: str = ""
     unpack: bool = False
     inner: str = ""
     max_growth: float = MAX_GROWTH
@@ -56,7 +59,7 @@ class DatasetSpec:
         citation: What a paper that uses it cites.
         homepage: Its page.
         source: Where URLs, lengths and checksums come from.
-        files: What is downloaded; empty where an account is needed.
+        files: What is downloaded; empty where its owners hand it out in person.
         apply: Where and how to get it, for "login" and "request".
         layout: How its folder is arranged.
         modalities: What the images of a case are, in the order of the files or channels.

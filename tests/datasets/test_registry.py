@@ -19,7 +19,8 @@ def test_a_spec_says_what_a_user_must_know(spec):
     assert re.fullmatch(r"[a-z0-9_]+", spec.name)
     assert all((spec.title, spec.licence, spec.citation, spec.homepage, spec.source))
     assert "http" in spec.citation
-    assert bool(spec.files) == (spec.access == "open")
+    assert bool(spec.files) or spec.access != "open"
+    assert all(file.synapse_id for file in spec.files if spec.access != "open")
     assert bool(spec.apply) == (spec.access != "open")
     assert spec.label_convention is None or spec.label_convention in CONVENTIONS
     assert list(spec.modalities) == [canonical_modality(name) for name in spec.modalities]
@@ -30,7 +31,8 @@ def test_files_are_fetched_over_tls_and_named_safely(spec):
     names = [file.name for file in spec.files]
     assert len(set(names)) == len(names)
     for file in spec.files:
-        assert file.urls
+        assert bool(file.urls) != bool(file.synapse_id)
+        assert re.fullmatch(r"(syn\d+)?", file.synapse_id)
         assert all(url.startswith("https://") for url in file.urls)
         assert not Path(file.name).is_absolute()
         assert ".." not in Path(file.name).parts

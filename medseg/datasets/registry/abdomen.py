@@ -94,9 +94,9 @@ _BTCV = DatasetSpec(
     licence="terms on Synapse",
     citation="Landman et al. 2015, https://doi.org/10.7303/syn3193805",
     homepage="https://www.synapse.org/Synapse:syn3193805",
-    source="Synapse syn3193805, the file syn3379050 (RawData.zip)",
-    apply="make a Synapse account, join the challenge at https://www.synapse.org/Synapse:syn3193805, "
-    "download RawData.zip (syn3379050)",
+    source="Synapse syn3193805, the file syn3379050 (RawData.zip), as public downloaders have it; MD5 from Synapse",
+    files=(FileSpec(name="RawData.zip", synapse_id="syn3379050", unpack=True, inner="RawData"),),
+    apply="make a Synapse account, join the challenge at https://www.synapse.org/Synapse:syn3193805",
     layout="btcv",
     modalities=("ct",),
     labels={

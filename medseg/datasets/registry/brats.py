@@ -1,8 +1,13 @@
-"""BraTS: the organisers hand the data out themselves, so nothing is downloaded; `--from` takes what the user was given.
+"""BraTS: the organisers hand the data out themselves; `--from` takes what the user was given.
+
+Since 2023 the archive of the training cases is a file on Synapse that an account with the terms accepted may fetch.
+Its id, 2023 syn51514132 and 2024 syn60086071, is the one that several independent public downloaders have, with the
+archive's name; neither was fetched from here. No id of the 2021 archive was found: `--from` takes it.
 
 Pages: https://www.med.upenn.edu/cbica/brats2018/data.html, .../brats2019/..., .../brats2020/data.html for the request,
 https://www.synapse.org/Synapse:syn25829067 (2021), https://www.synapse.org/brats2023 (syn51156910) and
-https://www.synapse.org/brats2024 (syn53708249) for the login. No checksums are published.
+https://www.synapse.org/brats2024 (syn53708249) for the login. No checksums are published;
+Synapse tells the MD5 of its files to those whom it gives them.
 Labels: `medseg.labels`.
 The files of one case are named <id>_flair, _t1, _t1ce, _t2, _seg until 2021 and <id>-t2f, -t1n, -t1c, -t2w, -seg later.
 """
@@ -11,14 +16,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from medseg.datasets.specs import Access, DatasetSpec
+from medseg.datasets.specs import Access, DatasetSpec, FileSpec
 
 _MENZE = "Menze et al. 2015, https://doi.org/10.1109/TMI.2014.2377694"
 _BAKAS = "Bakas et al. 2017, https://doi.org/10.1038/sdata.2017.117"
 _BAID = "Baid et al. 2021, https://arxiv.org/abs/2107.02314"
 
 
-def _year(year: int, access: Access, *, homepage: str, apply: str, citation: str) -> DatasetSpec:
+def _on_synapse(synapse_id: str, archive: str, inner: str) -> tuple[FileSpec, ...]:
+    return (FileSpec(name=archive, synapse_id=synapse_id, unpack=True, inner=inner),)
+
+
+def _year(
+    year: int, access: Access, *, homepage: str, apply: str, citation: str, files: tuple[FileSpec, ...] = ()
+) -> DatasetSpec:
     return DatasetSpec(
         name=f"brats{year}",
         title=f"BraTS {year}: adult glioma, MR",
@@ -26,7 +37,9 @@ def _year(year: int, access: Access, *, homepage: str, apply: str, citation: str
         licence="research only" if access == "request" else "terms on Synapse",
         citation=citation,
         homepage=homepage,
-        source="the challenge's own pages; no URL without an account, no checksum published",
+        source="the challenge's own pages; no URL without an account, no checksum published"
+        + ("; id of the archive as public downloaders have it, MD5 from Synapse at download" if files else ""),
+        files=files,
         layout="case_folders",
         modalities=("t1c", "t1", "t2", "flair"),
         label_convention=f"brats{year}",
@@ -45,8 +58,8 @@ def _request(year: int) -> DatasetSpec:
     )
 
 
-def _login(page: str, what: str) -> str:
-    return f"make a Synapse account, accept the terms at https://www.synapse.org/{page}, download {what}"
+def _login(page: str) -> str:
+    return f"make a Synapse account, accept the terms at https://www.synapse.org/{page}"
 
 
 _POST_TREATMENT = replace(
@@ -54,7 +67,8 @@ _POST_TREATMENT = replace(
         2024,
         "login",
         homepage="https://www.synapse.org/brats2024",
-        apply=_login("brats2024", "the adult glioma data"),
+        apply=_login("brats2024"),
+        files=_on_synapse("syn60086071", "BraTS2024-BraTS-GLI-TrainingData.zip", "training_data1_v2"),
         citation="de Verdier et al. 2024, https://arxiv.org/abs/2405.18368",
     ),
     title="BraTS 2024: adult glioma after treatment, MR",
@@ -68,14 +82,19 @@ _YEARS = (
         2021,
         "login",
         homepage="https://www.synapse.org/Synapse:syn25829067",
-        apply=_login("Synapse:syn25829067", "the data of Task 1"),
+        apply=_login("Synapse:syn25829067") + ", download the data of Task 1",
         citation=f"{_BAID}; {_MENZE}; {_BAKAS}",
     ),
     _year(
         2023,
         "login",
         homepage="https://www.synapse.org/brats2023",
-        apply=_login("brats2023", "the adult glioma data"),
+        apply=_login("brats2023"),
+        files=_on_synapse(
+            "syn51514132",
+            "ASNR-MICCAI-BraTS2023-GLI-Challenge-TrainingData.zip",
+            "ASNR-MICCAI-BraTS2023-GLI-Challenge-TrainingData",
+        ),
         citation=f"{_BAID}; {_MENZE}; {_BAKAS}",
     ),
     _POST_TREATMENT,
