@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from medseg.cli.data_prepare import prepare
 from medseg.cli.data_split import split
 from medseg.cli.data_verify import verify
 from medseg.cli.datasets import get_dataset, list_datasets
@@ -16,6 +17,7 @@ data_app.command("list")(list_datasets)
 data_app.command("get")(get_dataset)
 data_app.command()(verify)
 data_app.command()(split)
+data_app.command()(prepare)
 
 
 @data_app.callback()
@@ -69,8 +71,8 @@ def phantom(
 def _done(kind: str, out: Path, listing: Path, *, cases: int, seed: int, convention: str) -> list[str]:
     """What was written, and the command that comes next where there is one."""
     if kind != "brats":
-        lines = [f"{cases} {kind} phantoms (seed {seed}) in {out}, listed in {listing}"]
-        return [*lines, f"next: medseg data verify {out}"] if kind == "msd" else lines
+        step = f"prepare {out} -o DIR" if kind == "luna16" else f"verify {out}"
+        return [f"{cases} {kind} phantoms (seed {seed}) in {out}, listed in {listing}", f"next: medseg data {step}"]
     labels = "" if convention == "brats2017" else f" label_convention={convention}"
     return [
         f"{cases} {kind} phantoms (seed {seed}, labels {convention}) in {out}, folds in {listing}",

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from medseg.datasets.download import Watch
     from medseg.datasets.specs import DatasetSpec, FileSpec
 
-_UNLISTED = ("luna16",)  # verify cannot list their cases
-
 
 def list_datasets(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every address.")] = False,
@@ -59,8 +57,7 @@ def get_dataset(
             console.print("stopped; what has come is kept. Run the same command to go on.")
             raise typer.Exit(130) from None
     typer.echo(f"{spec.name} is in {folder}")
-    if spec.layout not in _UNLISTED:
-        typer.echo(f"next: medseg data verify {out or spec.name}")
+    typer.echo(f"next: medseg data verify {out or spec.name}")
 
 
 def _as_json(spec: DatasetSpec) -> dict[str, Any]:

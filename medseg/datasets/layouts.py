@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medseg.datasets import array_sets, described, found, lidc, listed, totalsegmentator
+from medseg.datasets import array_sets, described, found, lidc, listed, luna16, totalsegmentator
 from medseg.datasets.described import Description
 from medseg.datasets.findings import Finding
 from medseg.datasets.inventory import CaseFiles, Inventory
@@ -23,7 +23,7 @@ DESCRIBED_LAYOUTS = {
     ),
 }
 # What a datalist says of these cases, a label map for each scan, is not what their files are: it only gives the folds.
-_ONLY_BY_FILES = ("npz", "totalsegmentator", "lidc_xml")
+_ONLY_BY_FILES = ("npz", "totalsegmentator", "lidc_xml", "luna16")
 _BTCV_TESTING = Description(name="btcv", images={"ct": "**/Testing/img/img{case}.nii.gz"})
 
 
@@ -94,6 +94,8 @@ def _told_by_its_files(folder: Path) -> Layout:
         return "npz"
     if totalsegmentator.is_totalsegmentator(folder):
         return "totalsegmentator"
+    if luna16.is_luna16(folder):
+        return "luna16"
     return "lidc_xml" if lidc.is_lidc(folder) else "case_folders"
 
 
@@ -102,16 +104,14 @@ def _of_layout(layout: Layout, folder: Path, wanted: tuple[str, ...] | None) -> 
     readers: dict[Layout, Callable[[], Inventory]] = {
         "npz": lambda: array_sets.inventory(folder),
         "lidc_xml": lambda: lidc.inventory(folder),
+        "luna16": lambda: luna16.inventory(folder, modalities=wanted),
         "totalsegmentator": lambda: totalsegmentator.inventory(folder, modalities=wanted),
         "kits": lambda: described.inventory(folder, DESCRIBED_LAYOUTS["kits"], modalities=wanted),
         "btcv": lambda: _btcv(folder, wanted),
         "msd": lambda: found.inventory(folder, modalities=wanted),
         "case_folders": lambda: found.inventory(folder, modalities=wanted),
     }
-    if layout in readers:
-        return readers[layout]()
-    msg = f"{folder}: its layout is {layout}; medseg cannot list its cases yet."
-    raise DataError(msg)
+    return readers[layout]()
 
 
 def _btcv(folder: Path, wanted: tuple[str, ...] | None) -> Inventory:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.datasets.across_cases import CaseFacts, check_across, listing, short_path
+from medseg.datasets.boxed import box_faults
 from medseg.datasets.findings import Finding, in_order
 from medseg.datasets.inventory import CaseFiles, Inventory
 from medseg.datasets.layouts import take_inventory
@@ -140,6 +141,9 @@ def _read_case(case: CaseFiles, *, narrowed: bool, allowed: Sequence[int] | None
         named = sum(other == path for other in case.images.values())
         _check_scan(facts, short_path(path, folder), named, narrowed, found)
     _check_grids(case, [*scans.values(), *([label] if label else [])], folder, found)
+    if grid:
+        for fault in box_faults(case.facts, grid.shape, grid.affine_ras_mm):
+            found("boxes", fault)
     if label:
         _check_label(label, values, short_path(label.path, folder), allowed, found)
     n_files = len(scans) + (label is not None) + n_masks + (case.readings is not None)

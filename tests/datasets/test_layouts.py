@@ -127,10 +127,10 @@ def test_kits_as_distributed(touch_volumes):
     assert inventory.findings == ()
 
 
-def test_layouts_that_cannot_be_listed_say_so(touch_volumes):
+def test_luna16_without_its_table_says_so(touch_volumes):
     root = touch_volumes("s0001/ct.nii.gz", "s0001/segmentations/liver.nii.gz")
     (root / RECORD).write_text(json.dumps({"name": "luna16"}))
-    with pytest.raises(DataError, match="medseg cannot list its cases yet"):
+    with pytest.raises(DataError, match="LUNA16's annotations.csv is missing"):
         take_inventory(root)
 
 
