@@ -1,5 +1,7 @@
-"""Whole-volume inference: sliding windows and test-time augmentation."""
+"""Whole-volume inference: sliding windows, test-time augmentation, and boxes in whole scans."""
 
+from medseg.inference.detector import BoxDetector
+from medseg.inference.lung import LungField
 from medseg.inference.sliding_window import SlidingWindow
 
-__all__ = ["SlidingWindow"]
+__all__ = ["BoxDetector", "LungField", "SlidingWindow"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,7 +37,7 @@ def checked_boxes(boxes: npt.ArrayLike, *, where: str) -> Floats:
 @jit
 def volume(box: Floats) -> np.float32:
     """Volume of one box."""
-    return (box[3] - box[0]) * (box[4] - box[1]) * (box[5] - box[2])
+    return np.float32((box[3] - box[0]) * (box[4] - box[1]) * (box[5] - box[2]))
 
 
 @jit
@@ -47,7 +49,7 @@ def overlap(a: Floats, b: Floats) -> np.float32:
     if x <= 0 or y <= 0 or z <= 0:
         return np.float32(0)
     shared = x * y * z
-    return shared / (volume(a) + volume(b) - shared + EPSILON)
+    return np.float32(shared / (volume(a) + volume(b) - shared + EPSILON))
 
 
 @jit
@@ -128,10 +130,12 @@ def box_giou(a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:
     return _pairwise(_fill_giou, a, b, where="box_giou")
 
 
-def _pairwise(fill: object, a: npt.ArrayLike, b: npt.ArrayLike, *, where: str) -> Floats:
+def _pairwise(
+    fill: Callable[[Floats, Floats, Floats, Floats], None], a: npt.ArrayLike, b: npt.ArrayLike, *, where: str
+) -> Floats:
     rows, others = checked_boxes(a, where=where), checked_boxes(b, where=where)
     columns = np.ascontiguousarray(others.T)
     sides = columns[3:] - columns[:3]
     out = np.empty((len(rows), len(others)), dtype=np.float32)
-    fill(rows, columns, sides[0] * sides[1] * sides[2], out)  # type: ignore[operator]
+    fill(rows, columns, sides[0] * sides[1] * sides[2], out)
     return out
