@@ -2,6 +2,8 @@
 
 from medseg.engines.cases import CaseDataset
 from medseg.engines.checkpoint import RunCheckpoint
+from medseg.engines.detection_batch import DetectionBatch
+from medseg.engines.detection_score import DetectionScore
 from medseg.engines.distributed import distribute, initialize_distributed, unwrap
 from medseg.engines.draws import Draw, DrawSampler, draw_at
 from medseg.engines.early_stopping import EarlyStopping
@@ -25,6 +27,8 @@ from medseg.engines.weights import WeightsLoader, load_weights
 __all__ = [
     "CaseDataset",
     "CaseLoader",
+    "DetectionBatch",
+    "DetectionScore",
     "Draw",
     "DrawSampler",
     "EarlyStopping",

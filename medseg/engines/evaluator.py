@@ -15,6 +15,7 @@ from monai.utils import CommonKeys as Keys
 from monai.utils import ForwardMode
 
 from medseg.engines.distributed import unwrap
+from medseg.engines.nested import per_item
 from medseg.engines.precision import amp_dtype_of, autocast, plain
 from medseg.errors import ConfigError
 
@@ -69,6 +70,12 @@ class SupervisedEvaluator(monai.engines.SupervisedEvaluator):
         self.amp_dtype, self.channels_last = amp_dtype_of(self.amp_kwargs.get("dtype", amp_dtype)), channels_last
         if channels_last:
             unwrap(network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def _register_decollate(self) -> None:
+        # MONAI's own would take a list of detections apart, key by key
+        @self.on(IterationEvents.MODEL_COMPLETED)
+        def _take_apart(engine: Engine) -> None:
+            engine.state.batch, engine.state.output = per_item(engine.state.batch), per_item(engine.state.output)
 
     def _iteration(self, engine: Any, batchdata: Any) -> dict:  # type: ignore[override]
         if batchdata is None:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import torch
 
 from medseg.engines.atomic import save_atomically
+from medseg.engines.nested import map_tensors, one_prediction
 from medseg.errors import MedsegError, NumericError
 
 _log = logging.getLogger(__name__)
@@ -29,12 +30,11 @@ def loss_terms(loss_function: Callable, prediction: Any, target: Any) -> dict[st
 
 
 @torch.no_grad()
-def blamed_terms(loss_function: Callable, prediction: torch.Tensor, target: Any, ids: list[str]) -> list[str]:
+def blamed_terms(loss_function: Callable, prediction: Any, target: Any, ids: list[str]) -> list[str]:
     """One phrase, like "term 'dice' of case A is nan", for each sample and term that is not finite on its own."""
     found = []
     for i, case in enumerate(ids):
-        alone = slice(i, i + 1)
-        terms = loss_terms(loss_function, prediction[alone], target[alone])
+        terms = loss_terms(loss_function, one_prediction(prediction, i), target[i : i + 1])
         found += [f"term '{n}' of case {case} is {float(v)}" for n, v in terms.items() if not torch.isfinite(v).all()]
     return found
 
@@ -75,7 +75,7 @@ def save_batch(run_dir: str | Path | None, content: dict[str, Any]) -> str:
     if run_dir is None:
         return ""
     path = Path(run_dir) / BATCH_FILE
-    tensors = {k: v.detach().cpu() if isinstance(v, torch.Tensor) else v for k, v in content.items()}
+    tensors = map_tensors(content, lambda tensor: tensor.detach().cpu())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_atomically(path, tensors)

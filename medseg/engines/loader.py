@@ -1,5 +1,6 @@
 """The data loader: nothing random of its own, and errors that keep their one line."""
 
+import functools
 import math
 import multiprocessing
 import signal
@@ -63,12 +64,21 @@ class _Batches:
         return batch
 
 
-def collate(samples: Sequence[Any]) -> Any:
-    """MONAI's collation (samples may be lists of crops), with a Failure passed through."""
+def collate(samples: Sequence[Any], *, ragged_keys: Sequence[str] = ()) -> Any:
+    """MONAI's collation (samples may be lists of crops), with a Failure passed through.
+
+    Args:
+        samples: what the dataset gave.
+        ragged_keys: what differs in length between samples, such as boxes: kept as a list with one entry for each.
+    """
     for sample in samples:
         if isinstance(sample, Failure):
             return sample
-    return list_data_collate(samples)
+    if not ragged_keys:
+        return list_data_collate(samples)
+    flat = [crop for sample in samples for crop in (sample if isinstance(sample, list) else [sample])]
+    batch = list_data_collate([{k: v for k, v in crop.items() if k not in ragged_keys} for crop in flat])
+    return batch | {key: [crop[key] for crop in flat] for key in ragged_keys if key in flat[0]}
 
 
 def make_loader(
@@ -82,6 +92,7 @@ def make_loader(
     pin_memory: bool = False,
     rank: int | None = None,
     world_size: int | None = None,
+    ragged_keys: Sequence[str] = (),
 ) -> CaseLoader:
     """A loader for training (`shuffle`) or validation.
 
@@ -96,6 +107,7 @@ def make_loader(
         pin_memory: for copies to a GPU.
         rank: this process; by default ignite.distributed's.
         world_size: number of processes; by default ignite.distributed's.
+        ragged_keys: what differs in length between samples, such as boxes; a list in the batch.
 
     Raises:
         DataError: there is no case.
@@ -111,7 +123,7 @@ def make_loader(
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,
-        collate_fn=collate,
+        collate_fn=functools.partial(collate, ragged_keys=tuple(ragged_keys)) if ragged_keys else collate,
         pin_memory=pin_memory and torch.cuda.is_available(),
         worker_init_fn=_quiet_worker if num_workers else None,
         multiprocessing_context=_context() if num_workers else None,

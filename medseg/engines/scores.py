@@ -1,6 +1,7 @@
 """Comparing validation scores, by one rule for early stopping and for the best checkpoint."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from medseg.errors import ConfigError
@@ -12,6 +13,15 @@ def check_mode(mode: str) -> str:
         msg = f"mode {mode!r} must be 'max' or 'min'."
         raise ConfigError(msg)
     return mode
+
+
+def check_choice(name: str, value: str, known: Iterable[str]) -> str:
+    """The value, if it is one of those known."""
+    choices = list(known)
+    if value not in choices:
+        msg = f"{name} {value!r} does not exist. Known: {', '.join(choices)}."
+        raise ConfigError(msg)
+    return value
 
 
 def better(score: float, best: float | None, *, mode: str, min_delta: float = 0.0) -> bool:

@@ -22,6 +22,7 @@ from medseg.engines.distributed import unwrap
 from medseg.engines.ema import Ema
 from medseg.engines.events import RunEvents
 from medseg.engines.means import EpochMeans
+from medseg.engines.nested import map_tensors
 from medseg.engines.precision import amp_dtype_of, autocast, plain
 from medseg.engines.randomness import capture_rng, restore_rng
 from medseg.errors import ConfigError
@@ -247,7 +248,7 @@ class SupervisedTrainer(monai.engines.SupervisedTrainer):
         named = {"loss": loss, **terms}
         values = torch.stack([v.detach().float() for v in named.values()]).tolist()
         if not all(map(math.isfinite, values)):
-            content = {"image": images, "label": labels, "prediction": prediction.detach()}
+            content = {"image": images, "label": labels, "prediction": map_tensors(prediction, torch.Tensor.detach)}
             guard.stop_for_loss(self, values[0], batch=batchdata, content=content)
         for name, value in zip(named, values, strict=True):
             self.means.add(name, value)

@@ -117,6 +117,20 @@ class RegressionHead(nn.Module):
         return [self.bbox_reg(self.conv(level)) for level in levels]
 
 
+class LevelConv3d(nn.Conv3d):
+    """A convolution that stays in float32 on a CPU where a level has fewer than three cells along its first axis.
+
+    There torch 2.13 gives wrong gradients of the weights in bfloat16, and infinite ones.
+    """
+
+    def forward(self, level: torch.Tensor) -> torch.Tensor:
+        """The convolved level."""
+        if level.shape[2] < 3 and level.device.type == "cpu":
+            with torch.autocast("cpu", enabled=False):
+                return self._conv_forward(level.float(), self.weight, self.bias)
+        return self._conv_forward(level, self.weight, self.bias)
+
+
 def _trunk(channels: int, convs: int) -> nn.Sequential:
     parts: list[nn.Module] = []
     for _ in range(convs):
@@ -126,7 +140,7 @@ def _trunk(channels: int, convs: int) -> nn.Sequential:
 
 def _map(channels: int, outputs: int, *, bias: float) -> nn.Conv3d:
     # std 0.01: section 4.1 of the paper
-    layer = nn.Conv3d(channels, outputs, kernel_size=3, padding=1)
+    layer = LevelConv3d(channels, outputs, kernel_size=3, padding=1)
     nn.init.normal_(layer.weight, std=0.01)
     nn.init.constant_(layer.bias, bias)  # type: ignore[arg-type]
     return layer

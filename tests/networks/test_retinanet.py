@@ -113,6 +113,23 @@ def test_torchscript_gives_the_same_for_any_size() -> None:
         torch.testing.assert_close(scripted(image)[key], levels)
 
 
+def test_gradients_in_bfloat16_are_right_down_to_a_level_of_two_cells() -> None:
+    torch.manual_seed(0)
+    pyramid = light_feature_pyramid(channels=(8, 16), blocks=(1, 1), out_channels=32)
+    network, image = RetinaNet(pyramid, num_anchors=2, head_convs=1), torch.rand(2, 1, 16, 16, 16)
+    gradients = []
+    for enabled in (False, True):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            maps = network(image)
+        assert maps["classification"][-1].shape[2:] == (2, 2, 2)
+        # What comes from the coarsest level alone, which no other conceals.
+        maps["classification"][-1].float().square().sum().backward()
+        gradients.append([p.grad.clone() for p in network.classification_head.parameters() if p.ndim == 5])
+    for got, wanted in zip(*gradients, strict=True):
+        assert float(torch.cosine_similarity(got.flatten(), wanted.flatten(), dim=0)) > 0.98
+
+
 def test_no_voxel_is_lost_in_the_first_step() -> None:
     from medseg.networks.light_encoder import FoldVoxels
 
