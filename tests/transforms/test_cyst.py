@@ -14,8 +14,8 @@ def _item():
     return {"image": MetaTensor(image), "label": MetaTensor(torch.stack([shell, shell, shell & ~core]).float())}, core
 
 
-def _cyst(**options):
-    return RandCystd("image", "label", inside=0, outside=2, **options)
+def _cyst(channels=(0, 1), **options):
+    return RandCystd("image", "label", inside=0, outside=2, channels=channels, **options)
 
 
 def test_the_middle_of_the_core_takes_one_level_per_channel_and_nothing_else_changes():
@@ -23,11 +23,19 @@ def test_the_middle_of_the_core_takes_one_level_per_channel_and_nothing_else_cha
     filled = _cyst(prob=1, strengths=(1, 1)).set_random_state(seed=0)(item)
     levels = filled["image"][:, 5, 5, 5]
     assert levels[0] != levels[1]
-    assert ((levels >= -4) & (levels <= 2)).all()
+    assert ((levels >= -2.7) & (levels <= 1)).all()
     torch.testing.assert_close(filled["image"][:, 4:7, 4:7, 4:7], levels.reshape(2, 1, 1, 1).expand(2, 3, 3, 3))
     assert torch.equal(filled["image"][:, ~core], item["image"][:, ~core])
     assert torch.equal(filled["label"], item["label"])
     assert item["image"][0].unique().tolist() == [1.0]  # the input is kept
+
+
+def test_only_the_named_channels_change():
+    item, _ = _item()
+    filled = _cyst(channels=[1], prob=1)(item)["image"]
+    assert torch.equal(filled[0], item["image"][0])
+    assert not torch.equal(filled[1], item["image"][1])
+    assert torch.equal(_cyst(channels=[], prob=1)(item)["image"], item["image"])
 
 
 def test_half_strength_goes_half_the_way():
