@@ -53,8 +53,9 @@ def chain_of(exception: BaseException) -> list[BaseException]:
 def find_culprit(exception: BaseException, config: dict[str, Any]) -> Culprit:
     """The innermost part of the config that the exception passed through, and the case it was busy with."""
     frames = [frame for link in reversed(chain_of(exception)) for frame in _frames(link)]
-    resolving = [str(frame.f_locals["id"]) for frame in frames if _is_resolving(frame)]
     components = _components(frames, config)
+    # Outermost first: what MONAI was resolving, then the components whose code was running.
+    passed = list(dict.fromkeys(id_ for frame in reversed(frames) if (id_ := _id_in(frame, components))))
     id_ = next((found for frame in frames if (found := _id_in(frame, components))), None)
     told = next((link for link in chain_of(exception) if isinstance(link, MedsegError) and link.case), None)
     if told is not None and told.component is not None and (id_ is None or _class_of(config, id_) != told.component):
@@ -63,7 +64,7 @@ def find_culprit(exception: BaseException, config: dict[str, Any]) -> Culprit:
     item: Mapping[Any, Any] = next((found for found in items if found is not None), {})
     return Culprit(
         id_=id_,
-        chain=_chain_to(config, id_, list(reversed(resolving))),
+        chain=_chain_to(config, id_, passed),
         case=told.case if told is not None else _case(item),
         file=(told.file if told is not None else None) or _file(exception, item),
     )
@@ -83,7 +84,7 @@ def item_files(item: Any) -> dict[str, list[str]]:
 def file_in_message(message: str, item: Any) -> str | None:
     """The one of an item's files that a message names; else its only one."""
     files = [path for names in item_files(item).values() for path in names]
-    named = [path for path in files if Path(path).name in message]
+    named = sorted((p for p in files if Path(p).name in message), key=lambda p: message.index(Path(p).name))
     return next(iter(named or (files if len(files) == 1 else [])), None)
 
 
@@ -136,7 +137,8 @@ def _case(item: Mapping[Any, Any]) -> str | None:
 
 def _file(exception: BaseException, item: Mapping[Any, Any]) -> str | None:
     for link in reversed(chain_of(exception)):
-        if isinstance(link, OSError) and link.filename:
+        # Names with a leading dot are what files are called before they are whole.
+        if isinstance(link, OSError) and link.filename and not Path(str(link.filename)).name.startswith("."):
             return str(link.filename)
     text = " ".join(str(link) for link in chain_of(exception))
     return file_in_message(text, item)
@@ -158,13 +160,13 @@ def target_at(config: dict[str, Any], id_: str) -> str:
     return str(value["_target_"]) if isinstance(value, dict) and "_target_" in value else ""
 
 
-def _chain_to(config: dict[str, Any], goal: str | None, resolving: Sequence[str]) -> tuple[str, ...]:
-    """Ids from a step to the goal: as MONAI was resolving them, else the shortest way through the references."""
+def _chain_to(config: dict[str, Any], goal: str | None, passed: Sequence[str]) -> tuple[str, ...]:
+    """Ids from a step to the goal: those that were passed, else the shortest way through the references."""
     if goal is None:
         return ()
-    if len(resolving) > 1 and resolving[-1] == goal:
-        return tuple(resolving)
-    starts = [resolving[0]] if resolving else [step for step in _STEPS if step in config]
+    if len(passed) > 1 and passed[-1] == goal:
+        return tuple(passed)
+    starts = [passed[0]] if passed else [step for step in _STEPS if step in config]
     waiting: deque[tuple[str, ...]] = deque((start,) for start in starts)
     seen = set(starts)
     while waiting:

@@ -12,6 +12,8 @@ _CHANNELS = (
 _HINTS: tuple[tuple[str, str], ...] = (
     (r"Sizes of tensors must match|size of tensor a .* must match", _ROI),
     (r"Expected more than 1 (value|spatial element)|[Kk]ernel size can't be greater|output size is too small", _ROI),
+    # One batch and channel count, but other sizes in space.
+    (r"different shape \(torch.Size\(\[(\d+, \d+), .* input \(torch.Size\(\[\1,", _ROI),
     (r"to have \d+ channels, but got|ground truth has different shape|differing shape", _CHANNELS),
     (r"Target size .* must be the same as input size", _CHANNELS),
     (

@@ -192,5 +192,5 @@ def _file_of(item: Any, line: str) -> str | None:
     image, label = (item.get(key) if isinstance(item, dict) else None for key in ("image", "label"))
     images = [str(path) for path in (image if isinstance(image, (list, tuple)) else [image]) if path is not None]
     labels = [] if label is None else [str(label)]
-    named = [path for path in images + labels if Path(path).name in line]
+    named = sorted((p for p in images + labels if Path(p).name in line), key=lambda p: line.index(Path(p).name))
     return next(iter(named or (labels if "label" in line else images)), None)
