@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,26 +14,14 @@ from medseg.errors import ConfigError, DataError
 from medseg.inference.boxes import clip_boxes, flip_boxes, nms
 from medseg.inference.candidates import Candidates
 from medseg.inference.lung import LungField, centres_inside
-from medseg.inference.merging import LevelSum, Slab
+from medseg.inference.scan_maps import Network, ScanMaps
 from medseg.inference.sliding_window import mirror_combinations
-from medseg.inference.windows import Blend, Windows, importance, read_window, windows_over
+from medseg.inference.windows import Blend, Shape, Windows, windows_over
 from medseg.kernels.anchors import Anchors
 from medseg.kernels.clustering import weighted_box_clustering
 
-Network = Callable[[torch.Tensor], Any]
-Maps = list[tuple[torch.Tensor, torch.Tensor]]  # (logits, offsets) of each level
 Detection = dict[str, torch.Tensor]  # box (N, 6) float32 in voxels, score (N,) float32, label (N,) int64
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass
-class _Pass:
-    """One network over one scan, mirrored along some axes."""
-
-    image: torch.Tensor
-    network: Network
-    windows: Windows
-    flips: tuple[int, ...]
 
 
 class BoxDetector(Inferer):
@@ -132,11 +119,9 @@ class BoxDetector(Inferer):
         if inputs.ndim != 5:
             msg = f"detection: input of shape {tuple(inputs.shape)}; wanted (batch, channels, X, Y, Z)."
             raise DataError(msg)
-        networks = list(network) if isinstance(network, list | tuple | torch.nn.ModuleList) else [network]
+        networks = [_called(part, args, kwargs) for part in _members(network)]
         with torch.no_grad():
-            return [
-                self._scan(image, [_called(part, args, kwargs) for part in networks], lung_mask) for image in inputs
-            ]
+            return [self._scan(image, networks, lung_mask) for image in inputs]
 
     def _scan(self, image: torch.Tensor, networks: list[tuple[Network, Any]], mask: Mask | None) -> Detection:
         mask = self._mask(image, mask)
@@ -146,7 +131,7 @@ class BoxDetector(Inferer):
         for network, divisible in networks:
             windows = self._windows(size, divisible)
             for flips in self.mirrors:
-                boxes, scores, labels = self._candidates(_Pass(image, network, windows, flips))
+                boxes, scores, labels = self._candidates(image, network, windows, flips)
                 boxes, wide = clip_boxes(boxes, size)
                 boxes = flip_boxes(boxes[wide], size, flips)
                 found.append(self._suppress(boxes, scores[wide], labels[wide], mask))
@@ -168,80 +153,34 @@ class BoxDetector(Inferer):
             raise ConfigError(msg)
         return windows_over(size, self.roi_size, overlap=self.overlap, divisible=units)
 
-    def _candidates(self, run: _Pass) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _candidates(
+        self, image: torch.Tensor, network: Network, windows: Windows, flips: tuple[int, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The best boxes of every level in the mirrored scan, not clipped; scores; labels."""
+        maps = ScanMaps(
+            network,
+            windows,
+            per_cell=self.anchors.per_cell,
+            flips=flips,
+            blend=self.blend,
+            batch_size=self.sw_batch_size,
+            network_device=self.sw_device or image.device,
+            device=self.device or image.device,
+        )
         kept: list[Candidates] = []
-        for slabs, cells in self._slabs(run):
-            kept = kept or [self._collector(shape) for shape in cells]
+        for slabs in maps.slabs(image):
+            kept = kept or [self._collector(slab.cells) for slab in slabs]
             for candidates, slab in zip(kept, slabs, strict=True):
                 candidates.add(slab.logits, slab.offsets, first=slab.first, weights=slab.weights)
-        size = run.windows.image_size
-        levels = self.anchors.levels(size, [candidates.cells for candidates in kept])
-        parts = [candidates.boxes(level, size) for candidates, level in zip(kept, levels, strict=True)]
+        levels = self.anchors.levels(windows.image_size, [candidates.cells for candidates in kept])
+        parts = [candidates.boxes(level, windows.image_size) for candidates, level in zip(kept, levels, strict=True)]
         boxes, scores, labels = (torch.cat(part) for part in zip(*parts, strict=True))
         return boxes, scores, labels
 
-    def _collector(self, cells: tuple[int, int, int]) -> Candidates:
+    def _collector(self, cells: Shape) -> Candidates:
         return Candidates(
             cells, per_cell=self.anchors.per_cell, threshold=self.score_threshold, most=self.candidates_per_level
         )
-
-    def _slabs(self, run: _Pass) -> Iterator[tuple[list[Slab], list[tuple[int, int, int]]]]:
-        """The merged maps of all levels, a slab after the other, and the cells of the levels."""
-        windows, sums, weights = run.windows, [], []  # type: ignore[var-annotated]
-        rows = windows.rows()
-        ends = [row[0][windows.axis] for row in rows[1:]] + [windows.image_size[windows.axis]]
-        for row, end in zip(rows, ends, strict=True):
-            for start, maps in self._row_maps(run, row):
-                if windows.count == 1:
-                    cells = [tuple(logits.shape[1:]) for logits, _ in maps]
-                    yield [Slab(*level, None, (0, 0, 0)) for level in maps], cells
-                    return
-                sums = sums or [LevelSum.over(windows, logits.shape[1:]) for logits, _ in maps]
-                weights = weights or self._weights(windows, maps)
-                for level, pair, shares in zip(sums, maps, weights, strict=True):
-                    level.add(pair, shares, start=start)
-            yield [level.ready(end) for level in sums], [level.cells for level in sums]
-            for level in sums:
-                level.drop(end)
-
-    def _weights(self, windows: Windows, maps: Maps) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The weights of the cells of each level's maps; all class maps come before all box maps, as in MONAI."""
-        shapes = [logits.shape[1:] for logits, _ in maps]
-        weights = importance(windows.size, shapes * 2, blend=self.blend, device=maps[0][0].device)
-        return list(zip(weights[: len(maps)], weights[len(maps) :], strict=True))
-
-    def _row_maps(self, run: _Pass, row: Sequence[tuple[int, int, int]]) -> Iterator[tuple[tuple[int, int, int], Maps]]:
-        """The maps of each window of a row, where maps are merged."""
-        device = torch.device(self.device or run.image.device)
-        for first in range(0, len(row), self.sw_batch_size):
-            starts = row[first : first + self.sw_batch_size]
-            parts = [read_window(run.image, start, run.windows.size, flips=run.flips) for start in starts]
-            batch = torch.stack(parts).to(self.sw_device or run.image.device)
-            pairs = self._pairs(run.network(batch))
-            for place, start in enumerate(starts):
-                yield (
-                    start,
-                    [(logits[place].to(device).float(), offsets[place].to(device)) for logits, offsets in pairs],
-                )
-
-    def _pairs(self, output: Any) -> Maps:
-        """The network's output as one pair (logits, offsets) a level."""
-        if isinstance(output, Mapping):
-            classes, boxes = output.get("classification"), output.get("box_regression")
-        else:
-            classes, boxes = output[: len(output) // 2], output[len(output) // 2 :]
-        if not classes or not boxes or len(classes) != len(boxes):
-            msg = "detection: the network must give classification and box_regression, a map of each for every level."
-            raise ConfigError(msg)
-        per_cell = self.anchors.per_cell
-        if classes[0].shape[1] % per_cell or boxes[0].shape[1] != per_cell * 6:
-            msg = (
-                f"detection: maps of {classes[0].shape[1]} and {boxes[0].shape[1]} channels do not belong to "
-                f"{per_cell} anchors a cell: wanted a multiple of {per_cell}, and {per_cell * 6}."
-            )
-            raise ConfigError(msg)
-        return list(zip(classes, boxes, strict=True))
 
     def _suppress(
         self, boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, mask: Mask | None
@@ -257,10 +196,8 @@ class BoxDetector(Inferer):
         box, score, label = (torch.cat([one[key] for one in found]).cpu().numpy() for key in ("box", "score", "label"))
         merged = weighted_box_clustering(box, score, label, expected=len(found), iou_threshold=self.cluster_iou)
         names = ("box", "score", "label")
-        return {
-            name: torch.from_numpy(part[: self.max_detections].copy()).to(device)
-            for name, part in zip(names, merged, strict=True)
-        }
+        best = [torch.from_numpy(np.array(part[: self.max_detections])).to(device) for part in merged]
+        return dict(zip(names, best, strict=True))
 
     def _check(self) -> None:
         if len(self.roi_size) != 3 or min(self.roi_size) < 1:
@@ -279,6 +216,10 @@ class BoxDetector(Inferer):
         if min(self.sw_batch_size, self.candidates_per_level, self.max_detections) < 1:
             msg = "BoxDetector: sw_batch_size, candidates_per_level and max_detections must be at least 1."
             raise ConfigError(msg)
+
+
+def _members(network: Network | Sequence[Network]) -> list[Any]:
+    return list(network) if isinstance(network, list | tuple | torch.nn.ModuleList) else [network]
 
 
 def _called(network: Network, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Network, Any]:

@@ -19,6 +19,13 @@ class Slab(NamedTuple):
     offsets: torch.Tensor  # (anchors * 6, x, y, z), to be divided by the weights where there are any
     weights: torch.Tensor | None  # (1, x, y, z)
     first: Shape  # the first cell in the level
+    cells: Shape  # cells of the whole level
+
+    @classmethod
+    def whole(cls, logits: torch.Tensor, offsets: torch.Tensor) -> Slab:
+        """All of a level that one window covers."""
+        x, y, z = logits.shape[1:]
+        return cls(logits, offsets, None, (0, 0, 0), (x, y, z))
 
 
 @dataclass
@@ -85,7 +92,7 @@ class LevelSum:
         first = [0, 0, 0]
         first[self.axis] = self.done
         # Offsets are divided where they are candidates only; they are most of the maps.
-        return Slab(logits / weights, offsets, offset_weights, (first[0], first[1], first[2]))
+        return Slab(logits / weights, offsets, offset_weights, (first[0], first[1], first[2]), self.cells)
 
     def drop(self, until: int) -> None:
         """Make room for as many cells as are complete before this voxel of the axis."""

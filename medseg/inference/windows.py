@@ -104,7 +104,7 @@ def read_window(image: torch.Tensor, start: Shape, size: Shape, *, flips: Sequen
         >>> read_window(torch.arange(3.0).reshape(1, 3, 1, 1), (1, 0, 0), (3, 1, 1), flips=(0,)).ravel().tolist()
         [1.0, 0.0, 0.0]
     """
-    parts, padding = [slice(None)], []
+    parts, padding = [slice(None)], list[int]()
     for axis in range(3):
         whole = image.shape[axis + 1]
         first, last = start[axis], min(start[axis] + size[axis], whole)
