@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from medseg.cli.failure import Traceback
+from medseg.cli.regions import read_regions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +38,11 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for summary.json and the tables.")],
     task: Annotated[Literal["segmentation", "detection"], typer.Option(help="What is scored.")] = "segmentation",
     regions: Annotated[
-        str | None, typer.Option(help="Label convention whose regions are scored; default: every label value.")
+        str | None,
+        typer.Option(
+            help="What is scored: a label convention, NAME=VALUE[+VALUE],..., or a file that declares labels; default: "
+            "every label value."
+        ),
     ] = None,
     tolerance_mm: Annotated[float, typer.Option(help="Tolerance of the normalised surface Dice, mm.")] = 1.0,
     surface: Annotated[
@@ -92,15 +97,12 @@ def _evaluate_segmentation(
 
     from medseg.errors import DataError
     from medseg.evaluation import evaluate_folders
-    from medseg.labels import get_convention
 
-    if regions is not None:
-        get_convention(regions, where="--regions")
     summary = evaluate_folders(
         pred,
         ref,
         out_dir=output,
-        regions=regions,
+        regions=read_regions(regions) if regions is not None else None,
         tolerance_mm=tolerance_mm,
         surface=surface,
         show_progress=sys.stderr.isatty(),

@@ -16,7 +16,7 @@ from medseg.datasets.layouts import take_inventory
 from medseg.datasets.published import spec_of
 from medseg.datasets.splits import datalist_of, split_cases
 from medseg.errors import DataError
-from medseg.labels import get_convention
+from medseg.labels import Declared, get_convention
 from medseg.volumes.names import canonical_modality
 
 
@@ -29,7 +29,7 @@ def training_items(
     section: str = "training",
     folds: int | None = None,
     seed: int | None = None,
-    label_convention: str | None = None,
+    label_convention: Declared | None = None,
 ) -> list[Item]:
     """The items of one section of a dataset, as a bundle's config asks for them.
 
@@ -158,7 +158,7 @@ def _no_labels(folder: Path) -> DataError:
     return DataError(msg)
 
 
-def _check_convention(told: str | None, wanted: str | None, *, where: str) -> None:
+def _check_convention(told: Declared | None, wanted: Declared | None, *, where: str) -> None:
     if told is None or wanted is None or get_convention(told) == get_convention(wanted):
         return
     msg = f"{where}: the labels are {told}, the bundle takes them for {wanted}. Set label_convention={told}."

@@ -7,6 +7,7 @@ from pathlib import Path
 from ignite.engine import Engine, Events
 
 from medseg.evaluation import Matches, evaluate_matches
+from medseg.labels import Declared
 
 
 class ScoreCases:
@@ -14,11 +15,11 @@ class ScoreCases:
 
     Args:
         output_dir: Folder where `SaveCased` writes `<case_id>.nii.gz`.
-        convention: Name of the label convention whose regions are scored.
+        convention: The label convention whose regions are scored: its name, or label values by region.
         label_key: Key of the reference in a batch.
     """
 
-    def __init__(self, output_dir: str | Path, convention: str, *, label_key: str = "label") -> None:
+    def __init__(self, output_dir: str | Path, convention: Declared, *, label_key: str = "label") -> None:
         self.output_dir = Path(output_dir)
         self.convention = convention
         self.label_key = label_key

@@ -15,7 +15,7 @@ from medseg.errors import ConfigError, DataError
 from medseg.evaluation.cases import CaseScore, score_case
 from medseg.evaluation.matching import Matches, match_files
 from medseg.evaluation.summary import Summary, aggregate_cases, write_summary
-from medseg.labels import LabelConvention, get_convention
+from medseg.labels import Declared, LabelConvention, get_convention
 from medseg.metrics.surface import SURFACE_DEFINITIONS, SurfaceDefinition
 from medseg.record import usable_cores
 
@@ -27,7 +27,7 @@ def evaluate_folders(
     ref: str | Path,
     *,
     out_dir: str | Path,
-    regions: str | None = None,
+    regions: Declared | None = None,
     tolerance_mm: float = 1.0,
     surface: SurfaceDefinition = "deepmind",
     workers: int | None = None,
@@ -42,8 +42,8 @@ def evaluate_folders(
         pred: Predictions: a file, a folder of files, or a folder with one folder per case.
         ref: References, likewise.
         out_dir: Where the two files go; made if need be.
-        regions: Name of the label convention whose regions are scored; None scores each non-zero label value that
-            occurs in any file.
+        regions: The label convention whose regions are scored, by name or as label values by region; None scores
+            each non-zero label value that occurs in any file.
         tolerance_mm: Tolerance of the NSD.
         surface: What a surface element is, see `SURFACE_DEFINITIONS`.
         workers: Cases at once; None takes the machine's cores.
@@ -70,7 +70,7 @@ def evaluate_matches(
     matches: Matches,
     *,
     out_dir: str | Path,
-    regions: str | None = None,
+    regions: Declared | None = None,
     tolerance_mm: float = 1.0,
     surface: SurfaceDefinition = "deepmind",
     workers: int | None = None,
@@ -105,7 +105,7 @@ def evaluate_matches(
     return summary
 
 
-def _checked_settings(tolerance_mm: float, surface: str, regions: str | None) -> LabelConvention | None:
+def _checked_settings(tolerance_mm: float, surface: str, regions: Declared | None) -> LabelConvention | None:
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         msg = f"--tolerance-mm: {tolerance_mm} is no tolerance. Wanted a number of mm from 0."
         raise ConfigError(msg)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from medseg.errors import DataError
 from medseg.evaluation.cases import CaseScore
+from medseg.labels import Declared
 from medseg.metrics.aggregate import RESAMPLES, Aggregate, aggregate
 from medseg.metrics.surface import SURFACE_DEFINITIONS, SurfaceDefinition
 from medseg.metrics.table import METRICS
@@ -68,7 +69,7 @@ class Summary:
     region_names: tuple[str, ...]
     regions: dict[str, dict[str, Aggregate]]
     mean: dict[str, Aggregate]
-    label_convention: str | None
+    label_convention: Declared | None
     surface_definition: SurfaceDefinition
     tolerance_mm: float
     missing_predictions: tuple[str, ...]
@@ -89,7 +90,7 @@ class Summary:
         return {
             "task": "segmentation",
             "n_cases": len(self.cases),
-            "label_convention": self.label_convention,
+            "label_convention": dict(told) if isinstance(told := self.label_convention, Mapping) else told,
             "surface_definition": self.surface_definition,
             "surface_definition_meaning": SURFACE_DEFINITIONS[self.surface_definition],
             "tolerance_mm": self.tolerance_mm,

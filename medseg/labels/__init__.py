@@ -1,5 +1,14 @@
 """Label conventions and the regions scored in them."""
 
-from medseg.labels.conventions import CONVENTIONS, LabelConvention, get_convention, labels_to_regions, regions_to_labels
+from medseg.labels.conventions import CONVENTIONS, LabelConvention, labels_to_regions, regions_to_labels
+from medseg.labels.declared import Declared, get_convention, parse_convention
 
-__all__ = ["CONVENTIONS", "LabelConvention", "get_convention", "labels_to_regions", "regions_to_labels"]
+__all__ = [
+    "CONVENTIONS",
+    "Declared",
+    "LabelConvention",
+    "get_convention",
+    "labels_to_regions",
+    "parse_convention",
+    "regions_to_labels",
+]

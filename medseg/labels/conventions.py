@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from medseg.errors import ConfigError, DataError
+from medseg.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,23 +68,6 @@ CONVENTIONS: dict[str, LabelConvention] = {
         paint=(("WT", 1), ("TC", 2), ("ET", 3)),
     ),
 }
-
-
-def get_convention(name: str, *, where: str = "label_convention") -> LabelConvention:
-    """The convention of that name.
-
-    Args:
-        name: As in `CONVENTIONS`.
-        where: The key or option named in an error.
-
-    Raises:
-        ConfigError: When no convention has that name.
-    """
-    try:
-        return CONVENTIONS[name]
-    except KeyError:
-        msg = f"{where}: no convention is named {name!r}. Known: {', '.join(CONVENTIONS)}."
-        raise ConfigError(msg) from None
 
 
 def labels_to_regions(

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from medseg.errors import ConfigError, DataError
-from medseg.labels import CONVENTIONS
+from medseg.labels import CONVENTIONS, Declared
 from medseg.volumes import VOLUME_SUFFIXES
 
 Row = dict[str, str]
@@ -62,10 +62,10 @@ class RunFolder:
         return None
 
     @property
-    def convention(self) -> str | None:
+    def convention(self) -> Declared | None:
         """The label convention that the scores were made with, None when every label counts for itself."""
         known = (self.scores.summary or self.config).get("label_convention")
-        return known if known in CONVENTIONS else None
+        return known if isinstance(known, dict) or known in CONVENTIONS else None
 
 
 def read_run_folder(path: Path) -> RunFolder:

@@ -10,7 +10,7 @@ from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 
-from medseg.labels import get_convention, labels_to_regions, regions_to_labels
+from medseg.labels import Declared, get_convention, labels_to_regions, regions_to_labels
 
 
 class LabelsToRegionsd(MapTransform):
@@ -18,11 +18,11 @@ class LabelsToRegionsd(MapTransform):
 
     Args:
         keys: Keys of the label maps.
-        convention: Name of the label convention, as in `medseg.labels.CONVENTIONS`.
+        convention: Name of a label convention in `medseg.labels.CONVENTIONS`, or label values by region.
         allow_missing_keys: Whether an item without a key passes.
     """
 
-    def __init__(self, keys: KeysCollection, convention: str, allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, convention: Declared, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.convention = get_convention(convention)
 
@@ -45,11 +45,11 @@ class RegionsToLabelsd(MapTransform):
 
     Args:
         keys: Keys of the masks.
-        convention: Name of the label convention, as in `medseg.labels.CONVENTIONS`.
+        convention: Name of a label convention in `medseg.labels.CONVENTIONS`, or label values by region.
         allow_missing_keys: Whether an item without a key passes.
     """
 
-    def __init__(self, keys: KeysCollection, convention: str, allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, convention: Declared, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.convention = get_convention(convention)
 
