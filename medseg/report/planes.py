@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.volumes import axis_codes
+from medseg.volumes.png import grey_png
+from medseg.volumes.png import to_grey as to_grey
 
 Mask = npt.NDArray[np.bool_]
 
@@ -78,13 +78,6 @@ def bounding_box(mask: Mask, *, margin: int) -> tuple[slice, slice, slice]:
     return (sides[0], sides[1], sides[2])
 
 
-def to_grey(picture: npt.NDArray[Any], window: tuple[float, float]) -> npt.NDArray[np.uint8]:
-    """Intensities as grey values, the window's ends at black and white; NaN is black."""
-    low, high = window
-    scaled = (np.nan_to_num(picture.astype(np.float64), nan=low) - low) / max(high - low, 1e-12)
-    return np.round(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)
-
-
 def grey_window(image: npt.NDArray[Any]) -> tuple[float, float]:
     """The 1st and 99.5th percentile of the non-zero finite voxels; 0 and 1 when there are none."""
     values = image[np.isfinite(image) & (image != 0)]
@@ -95,16 +88,8 @@ def grey_window(image: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def png_data_uri(grey: npt.NDArray[np.uint8]) -> str:
-    """An 8-bit grey PNG as a data URI (PNG specification, https://www.w3.org/TR/png-3/)."""
-    height, width = grey.shape
-    raw = np.zeros((height, width + 1), dtype=np.uint8)  # a leading 0 in each row: no filter
-    raw[:, 1:] = grey
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(raw.tobytes(), 9)), (b"IEND", b""))
-    body = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + body).decode("ascii")
+    """An 8-bit grey PNG as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(grey_png(grey)).decode("ascii")
 
 
 def filled_path(mask: Mask) -> str:

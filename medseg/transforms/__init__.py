@@ -3,7 +3,7 @@
 from medseg.transforms.box_affine import RandAffineBoxesd
 from medseg.transforms.box_crop import ClipBoxesd, RandCropBoxesd
 from medseg.transforms.box_flip import RandFlipBoxesd, RandRotate90Boxesd
-from medseg.transforms.box_frames import BoxesToVoxeld, BoxesToWorldd
+from medseg.transforms.box_frames import BoxesToVoxeld, BoxesToWorldd, WarnIfMirroredd
 from medseg.transforms.box_masks import BoxesToMaskd, MaskToBoxesd
 from medseg.transforms.components import DropSmallComponentsd
 from medseg.transforms.cyst import RandCystd
@@ -12,6 +12,7 @@ from medseg.transforms.normalize import NormalizeByMediand
 from medseg.transforms.per_channel import RandPerChanneld
 from medseg.transforms.regions import LabelsToRegionsd, RegionsToLabelsd
 from medseg.transforms.save import SaveCased
+from medseg.transforms.save_detections import SaveDetectionsd
 
 __all__ = [
     "BoxesToMaskd",
@@ -31,4 +32,6 @@ __all__ = [
     "RandRotate90Boxesd",
     "RegionsToLabelsd",
     "SaveCased",
+    "SaveDetectionsd",
+    "WarnIfMirroredd",
 ]

@@ -118,7 +118,11 @@ class RandCropBoxesd(Randomizable, MapTransform, MultiSampleTrait):
         size = np.array(self.spatial_size)
         first, last = np.minimum(0, np.array(shape) - size), np.maximum(0, np.array(shape) - size)
         low, high = first, last
-        near = boxes if chance < self.box_share else negatives if chance < self.box_share + self.negative_share else []
+        near: Boxes = np.zeros((0, 6))
+        if chance < self.box_share:
+            near = boxes
+        elif chance < self.box_share + self.negative_share:
+            near = negatives
         if len(near):
             low, high = self._around(near[self.R.randint(len(near))])
         start = np.clip([self.R.randint(a, b + 1) for a, b in zip(low, high, strict=True)], first, last)

@@ -12,7 +12,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import Transform
 
 from medseg.errors import ConfigError, DataError
-from medseg.transforms.box_tensors import box_tensor, boxes_of, label_tensor, spatial_shape
+from medseg.transforms.box_tensors import box_tensor, boxes_of, label_tensor, plain, spatial_shape
 from medseg.volumes import Affine
 from medseg.volumes.boxes import (
     Boxes,
@@ -23,6 +23,7 @@ from medseg.volumes.boxes import (
     check_boxes,
     clip_boxes,
 )
+from medseg.volumes.frame_check import frame_votes, frame_warning
 
 OUTSIDE = ("raise", "drop")
 
@@ -122,6 +123,38 @@ class BoxesToWorldd(Transform):
         if self.box_key in item or not self.allow_missing_keys:
             world = boxes_to_world(affine_of(item, self.image_key), boxes_of(item, self.box_key))
             item[self.box_ras_key] = torch.as_tensor(world, dtype=torch.float64)
+        return item
+
+
+class WarnIfMirroredd(Transform):
+    """Warns where the boxes of a chest CT lie outside the lungs and would lie inside if x and y were negated.
+
+    That is what boxes look like that are given in LPS, as in LUNA16's tables, and were taken for RAS. Put it right
+    behind the reading of the scan, which must be in HU. Where no lung is found it is silent.
+
+    Args:
+        image_key: Key of the image, a `MetaTensor` in HU with its affine in RAS mm.
+        box_ras_key: Key of the boxes in RAS mm.
+        allow_missing_keys: Whether an item without boxes passes.
+    """
+
+    def __init__(
+        self, image_key: str = "image", box_ras_key: str = "box_ras_mm", *, allow_missing_keys: bool = False
+    ) -> None:
+        self.image_key, self.box_ras_key, self.allow_missing_keys = image_key, box_ras_key, allow_missing_keys
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the item unchanged."""
+        item = dict(data)
+        if self.box_ras_key not in item and self.allow_missing_keys:
+            return item
+        boxes = boxes_of(item, self.box_ras_key)
+        if len(boxes):
+            affine, volume_hu = affine_of(item, self.image_key), plain(item[self.image_key])[0].cpu().numpy()
+            votes = frame_votes(volume_hu, affine, box_centres(boxes))
+            message = frame_warning(votes, where=f"{item.get('case_id', 'case')}: {self.box_ras_key}")
+            if message:
+                warnings.warn(message, stacklevel=2)
         return item
 
 

@@ -41,7 +41,8 @@ def mask_boxes(
         raise DataError(msg)
     boxes: list[list[float]] = []
     values: list[int] = []
-    for value, place in enumerate(ndimage.find_objects(whole), start=1):
+    places: list[tuple[slice, ...] | None] = list(ndimage.find_objects(whole))
+    for value, place in enumerate(places, start=1):
         if place is None:
             continue
         inside = whole[place] == value

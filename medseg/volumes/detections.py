@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 
 from medseg import __version__
 from medseg.errors import DataError
 from medseg.record import write_text_atomically
 from medseg.volumes.boxes import BOX_ORDER, Boxes, box_centres, check_boxes, points_lps_to_ras
+from medseg.volumes.csv_columns import finite_numbers, read_columns
 
 FORMAT = "medseg.detections"
 FORMAT_VERSION = 1
@@ -176,17 +178,48 @@ def write_submission(path: str | Path, detections: Iterable[Detections]) -> Path
     Raises:
         DataError: When two cases share an id, a score or a box cannot be, or the disk refuses.
     """
-    path, text, seen = Path(path), io.StringIO(), set()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(SUBMISSION_COLUMNS)
+    path, seen = Path(path), set()
+    parts = [",".join(SUBMISSION_COLUMNS) + "\n"]
     for found in detections:
         if found.case_id in seen:
             msg = f"{path.name}: case {found.case_id} comes twice. Give each case once."
             raise DataError(msg)
         seen.add(found.case_id)
-        table.writerows([found.case_id, *map(repr, row)] for row in _submission_rows(found, where=path.name))
-    write_text_atomically(path, text.getvalue())
+        parts.append(_submission_text(found, where=path.name))
+    write_text_atomically(path, "".join(parts))
     return path
+
+
+def update_submission(path: str | Path, detections: Detections) -> Path:
+    """Put one case's marks into a submission in place of those it had; other cases' rows stay as they are.
+
+    Several processes may do so at once. The file is made when it is absent.
+
+    Raises:
+        DataError: When the file that is there is no submission, or as in `write_submission`.
+    """
+    path, head = Path(path), ",".join(SUBMISSION_COLUMNS) + "\n"
+    rows = _submission_text(detections, where=path.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else [head]
+        if lines[:1] != [head]:
+            msg = f"{path}: is there and no submission of medseg ({head.strip()}). Move it, or choose another folder."
+            raise DataError(msg)
+        others = [line for line in lines[1:] if _series_of(line) != detections.case_id]
+        write_text_atomically(path, "".join([head, *others, rows]))
+    return path
+
+
+def _series_of(line: str) -> str:
+    return next(csv.reader([line]))[0] if line.startswith('"') else line.partition(",")[0]
+
+
+def _submission_text(found: Detections, *, where: str) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerows([found.case_id, *map(repr, row)] for row in _submission_rows(found, where=where))
+    return text.getvalue()
 
 
 def _submission_rows(found: Detections, *, where: str) -> list[list[float]]:
@@ -213,8 +246,8 @@ def read_submission(path: str | Path, *, allow_duplicates: bool = False) -> Mark
         DataError: When the file is missing, a column is, a value is no finite number, or a mark comes twice.
     """
     path = Path(path)
-    lines, columns = _read_csv(path, SUBMISSION_COLUMNS)
-    numbers = _numbers(path, lines, columns[1:], SUBMISSION_COLUMNS[1:])
+    lines, columns = read_columns(path, SUBMISSION_COLUMNS)
+    numbers = finite_numbers(path, lines, columns[1:], SUBMISSION_COLUMNS[1:])
     uids = np.array([uid.strip() for uid in columns[0]], dtype=np.str_)
     if not allow_duplicates:
         _check_unique_marks(path, lines, uids, numbers[:, :3])
@@ -267,54 +300,3 @@ def _read_json(path: Path) -> Mapping[str, Any]:
         msg = f"{path}: no detections file: its JSON is a {type(content).__name__}, wanted an object. Check the path."
         raise DataError(msg)
     return content
-
-
-def _read_csv(path: Path, wanted: Sequence[str]) -> tuple[list[int], list[list[str]]]:
-    """Line numbers of the rows, and the wanted columns as text."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, row) for row in reader if row]
-    except (OSError, ValueError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        msg = f"{path}: not a readable CSV ({reason}). Check the path."
-        raise DataError(msg) from error
-    missing = [name for name in wanted if name not in header]
-    if missing:
-        msg = (
-            f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'none'}. Wanted {','.join(wanted)}."
-        )
-        raise DataError(msg)
-    for line, row in rows:
-        if len(row) != len(header):
-            msg = f"{path}: line {line} has {len(row)} values, the header {len(header)}. Mend the line."
-            raise DataError(msg)
-    places = [header.index(name) for name in wanted]
-    return [line for line, _ in rows], [[row[place] for _, row in rows] for place in places]
-
-
-def _numbers(
-    path: Path, lines: Sequence[int], columns: Sequence[Sequence[str]], names: Sequence[str]
-) -> npt.NDArray[np.float64]:
-    """The columns `(N, C)` as numbers."""
-    table = np.zeros((len(lines), len(columns)))
-    for place, (column, name) in enumerate(zip(columns, names, strict=True)):
-        try:
-            table[:, place] = [float(text) for text in column]
-            bad = np.flatnonzero(~np.isfinite(table[:, place]))
-        except ValueError:
-            bad = np.array([next(index for index, text in enumerate(column) if not _is_number(text))])
-        if bad.size:
-            index = int(bad[0])
-            msg = f"{path}: line {lines[index]}: {name} is {column[index]!r}, no finite number. Mend or drop the line."
-            raise DataError(msg)
-    return table
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from medseg.volumes.detections import (
     make_detections,
     read_detections,
     read_submission,
+    update_submission,
     write_detections,
     write_submission,
 )
@@ -163,3 +165,41 @@ def test_boxes_around_one_centre_are_one_mark_the_surest(tmp_path):
     nested = make_detections("a", [[0, 0, 0, 4, 4, 4], [1, 1, 1, 3, 3, 3]], [0.2, 0.9])
     marks = read_submission(write_submission(tmp_path / "s.csv", [nested]))
     assert (marks.centre_ras_mm.tolist(), marks.score.tolist()) == ([[2, 2, 2]], [0.9])
+
+
+def test_a_case_that_is_written_again_takes_the_place_of_its_marks(tmp_path):
+    path = tmp_path / "out" / "submission.csv"
+    for case_id in ("1.2", "1.23", "1.2,odd"):
+        update_submission(path, make_detections(case_id, BOXES, [0.25, 0.75]))
+    before = read_submission(path)
+    update_submission(path, make_detections("1.2", BOXES[:1], [0.5]))
+    after = read_submission(path)
+    assert before.case_id.tolist() == ["1.2", "1.2", "1.23", "1.23", "1.2,odd", "1.2,odd"]
+    assert after.case_id.tolist() == ["1.23", "1.23", "1.2,odd", "1.2,odd", "1.2"]
+    update_submission(path, make_detections("1.2,odd", [], []))
+    assert read_submission(path).case_id.tolist() == ["1.23", "1.23", "1.2"]
+
+
+def test_updating_case_by_case_gives_the_file_that_is_written_at_once(tmp_path):
+    found = [make_detections(str(number), BOXES, [0.1 * number, 0.2]) for number in range(3)]
+    for one in found:
+        update_submission(tmp_path / "a.csv", one)
+    assert (tmp_path / "a.csv").read_text() == write_submission(tmp_path / "b.csv", found).read_text()
+
+
+def test_processes_that_write_at_once_lose_no_case(tmp_path):
+    path = tmp_path / "submission.csv"
+
+    def write(number):
+        update_submission(path, make_detections(f"case{number}", BOXES, [0.25, 0.75]))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(24)))
+    assert len(set(read_submission(path).case_id.tolist())) == 24
+
+
+def test_another_file_is_never_replaced_by_a_submission(tmp_path, found):
+    (tmp_path / "s.csv").write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\n")
+    with pytest.raises(DataError, match="no submission of medseg"):
+        update_submission(tmp_path / "s.csv", found)
+    assert (tmp_path / "s.csv").read_text().endswith("diameter_mm\n")
