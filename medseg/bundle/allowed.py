@@ -18,61 +18,65 @@ from medseg.bundle.sources import NotFoundError, monai_definitions
 COMPONENTS = Path(__file__).with_name("allowed_components.txt")
 
 # Modules that `$import` may bring in. Their names alone are no values: only the dotted names below are.
-MODULES = frozenset("glob ignite math medseg monai numpy os os.path pathlib torch torch.nn".split())  # noqa: SIM905
+MODULES = frozenset(
+    ("glob", "ignite", "math", "medseg", "monai", "numpy", "os", "os.path", "pathlib", "torch", "torch.nn")
+)
 # What every expression sees without an import (monai.bundle.config_parser._default_globals).
 GLOBALS = {"monai": "monai", "torch": "torch", "np": "numpy", "numpy": "numpy"}
 
 _BUILTINS = """
-abs all any bool dict divmod enumerate filter float frozenset int isinstance len list map max min range reversed round
-set slice sorted str sum tuple zip
+abs all any bool dict divmod enumerate filter float frozenset int isinstance len list map max min range reversed
+round set slice sorted str sum tuple zip
 """
 BUILTINS = frozenset(_BUILTINS.split())
 
 # Functions and constants that an expression may name. None of them takes a name of anything to run.
 _FUNCTIONS = """
 glob.glob
-math.ceil math.cos math.exp math.floor math.inf math.isfinite math.log math.log2 math.nan math.pi math.prod math.sin math.sqrt
-math.tan
-monai.data.decollate_batch monai.data.list_data_collate monai.data.load_decathlon_datalist monai.data.pad_list_data_collate
-monai.data.partition_dataset monai.data.utils.list_data_collate monai.data.utils.pad_list_data_collate
-monai.data.worker_init_fn monai.engines.utils.default_prepare_batch monai.handlers.from_engine monai.handlers.utils.from_engine
-monai.handlers.ignore_data monai.handlers.stopping_fn_from_loss monai.handlers.stopping_fn_from_metric
-monai.metrics.compute_dice monai.metrics.compute_iou monai.networks.eval_mode monai.networks.one_hot
-monai.networks.utils.one_hot monai.utils.ensure_tuple monai.utils.first monai.utils.misc.ensure_tuple
-monai.utils.misc.set_determinism monai.utils.set_determinism
-numpy.abs numpy.arange numpy.argmax numpy.array numpy.asarray numpy.bool_ numpy.ceil numpy.clip numpy.concatenate numpy.cumsum
-numpy.deg2rad numpy.exp numpy.eye numpy.float16 numpy.float32 numpy.float64 numpy.floor numpy.full numpy.inf numpy.int16
-numpy.int32 numpy.int64 numpy.int8 numpy.linspace numpy.log numpy.max numpy.mean numpy.median numpy.min numpy.nan
-numpy.ones numpy.pi numpy.prod numpy.quantile numpy.rad2deg numpy.round numpy.sqrt numpy.stack numpy.std numpy.sum
-numpy.uint16 numpy.uint8 numpy.where numpy.zeros
-os.cpu_count os.environ.get os.path.abspath os.path.basename os.path.dirname os.path.exists os.path.isdir os.path.isfile
-os.path.join
+math.ceil math.cos math.exp math.floor math.inf math.isfinite math.log math.log2 math.nan math.pi math.prod
+math.sin math.sqrt math.tan
+monai.data.decollate_batch monai.data.list_data_collate monai.data.load_decathlon_datalist
+monai.data.pad_list_data_collate monai.data.partition_dataset monai.data.utils.list_data_collate
+monai.data.utils.pad_list_data_collate monai.data.worker_init_fn monai.engines.utils.default_prepare_batch
+monai.handlers.from_engine monai.handlers.utils.from_engine monai.handlers.ignore_data
+monai.handlers.stopping_fn_from_loss monai.handlers.stopping_fn_from_metric monai.metrics.compute_dice
+monai.metrics.compute_iou monai.networks.eval_mode monai.networks.one_hot monai.networks.utils.one_hot
+monai.utils.ensure_tuple monai.utils.first monai.utils.misc.ensure_tuple monai.utils.misc.set_determinism
+monai.utils.set_determinism
+numpy.abs numpy.arange numpy.argmax numpy.array numpy.asarray numpy.bool_ numpy.ceil numpy.clip numpy.concatenate
+numpy.cumsum numpy.deg2rad numpy.exp numpy.eye numpy.float16 numpy.float32 numpy.float64 numpy.floor numpy.full
+numpy.inf numpy.int16 numpy.int32 numpy.int64 numpy.int8 numpy.linspace numpy.log numpy.max numpy.mean numpy.median
+numpy.min numpy.nan numpy.ones numpy.pi numpy.prod numpy.quantile numpy.rad2deg numpy.round numpy.sqrt numpy.stack
+numpy.std numpy.sum numpy.uint16 numpy.uint8 numpy.where numpy.zeros
+os.cpu_count os.environ.get os.path.abspath os.path.basename os.path.dirname os.path.exists os.path.isdir
+os.path.isfile os.path.join
 pathlib.Path pathlib.PurePath
 torch.abs torch.amax torch.amin torch.any torch.all torch.arange torch.argmax torch.backends.mps.is_available
 torch.bfloat16 torch.bool torch.cat torch.channels_last torch.channels_last_3d torch.clamp torch.contiguous_format
-torch.cuda.device_count torch.cuda.is_available torch.cuda.is_bf16_supported torch.device torch.exp torch.float torch.float16
-torch.float32 torch.float64 torch.full torch.half torch.inf torch.int torch.int16 torch.int32 torch.int64 torch.int8
-torch.linspace torch.log torch.log_softmax torch.long torch.max torch.mean torch.min torch.mul torch.nn.functional.interpolate
-torch.nn.functional.log_softmax torch.nn.functional.one_hot torch.nn.functional.pad torch.nn.functional.relu
-torch.nn.functional.sigmoid torch.nn.functional.softmax torch.ones torch.preserve_format torch.relu torch.round torch.sigmoid
-torch.softmax torch.sqrt torch.squeeze torch.stack torch.std torch.sum torch.tanh torch.tensor torch.uint8 torch.unsqueeze
-torch.where torch.zeros
+torch.cuda.device_count torch.cuda.is_available torch.cuda.is_bf16_supported torch.device torch.exp torch.float
+torch.float16 torch.float32 torch.float64 torch.full torch.half torch.inf torch.int torch.int16 torch.int32
+torch.int64 torch.int8 torch.linspace torch.log torch.log_softmax torch.long torch.max torch.mean torch.min
+torch.mul torch.nn.functional.interpolate torch.nn.functional.log_softmax torch.nn.functional.one_hot
+torch.nn.functional.pad torch.nn.functional.relu torch.nn.functional.sigmoid torch.nn.functional.softmax torch.ones
+torch.preserve_format torch.relu torch.round torch.sigmoid torch.softmax torch.sqrt torch.squeeze torch.stack
+torch.std torch.sum torch.tanh torch.tensor torch.uint8 torch.unsqueeze torch.where torch.zeros
 """
 FUNCTIONS = frozenset(_FUNCTIONS.split())
 
 # Methods that an expression may call on whatever it has in hand, which is never a module.
 _METHODS = """
-abs all any append argmax argmin astype bfloat16 bool capitalize clamp clone copy count cpu cuda detach dim double endswith eval
-extend flatten float get half index int is_dir is_file isdigit item items join keys long lower lstrip max mean min named_parameters
-ndimension numel numpy parameters permute reshape resolve rstrip run sigmoid size softmax split squeeze startswith state_dict
-std strip sum to tolist title train transpose type unsqueeze upper values view with_name with_suffix zfill
+abs all any append argmax argmin astype bfloat16 bool capitalize clamp clone copy count cpu cuda detach dim double
+endswith eval extend flatten float get half index int is_dir is_file isdigit item items join keys long lower lstrip
+max mean min named_parameters ndimension numel numpy parameters permute reshape resolve rstrip run sigmoid size
+softmax split squeeze startswith state_dict std strip sum to tolist title train transpose type unsqueeze upper
+values view with_name with_suffix zfill
 """
 METHODS = frozenset(_METHODS.split())
 
 # What an expression may look at. None of these is callable.
 _ATTRIBUTES = """
-T batch_size best_metric data dataset device dtype epoch epoch_length imag in_channels iteration max_epochs metrics module name
-ndim network optimizer out_channels output parent parts real shape state stem suffix training
+T batch_size best_metric data dataset device dtype epoch epoch_length imag in_channels iteration max_epochs metrics
+module name ndim network optimizer out_channels output parent parts real shape state stem suffix training
 """
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 

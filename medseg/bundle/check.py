@@ -236,8 +236,9 @@ def _circles(composition: Composition) -> _Found:
 
 def _check_document(document: Document, root: Path) -> Iterator[Finding]:
     shown = document.path.relative_to(root)
-    for id_, text in document.dotless_floats.items():
-        plain = repr(float(text))
-        better = plain if "." in plain else plain.replace("e", ".0e")
-        where = f"{shown}:{document.lines.get(id_, 1)}: {id_}"
-        yield Finding(where, f"stock MONAI reads {text} as text, since YAML 1.1 wants a dot. Write {better}.")
+    for trap in document.traps:
+        if trap.kind == "number":
+            plain = repr(float(trap.text))
+            better = plain if "." in plain else plain.replace("e", ".0e")
+            where = f"{shown}:{trap.line}: {trap.id_}"
+            yield Finding(where, f"stock MONAI reads {trap.text} as text, since YAML 1.1 wants a dot. Write {better}.")

@@ -184,9 +184,12 @@ def _lay(composition: Composition, document: Document) -> None:
 
 def _set(composition: Composition, key: str, value: Any, document: Document) -> None:
     id_ = ids.normalize(key.removeprefix("+"))
+    known = ids.contains(composition.config, id_)
     try:
         if key.startswith("+"):
+            first = len(ids.get_at(composition.config, id_)) if isinstance(value, list) and known else 0
             extend(composition.config, id_, value, where=str(document.path))
+            composition.sources.update(_added(document, key, id_, first=first) if known else {id_: document})
         else:
             ids.set_at(composition.config, id_, value)
             _forget(composition, id_)
@@ -194,6 +197,24 @@ def _set(composition: Composition, key: str, value: Any, document: Document) -> 
     except KeyError:
         msg = f"{document.path}: {key!r} has no parent in the files before it."
         raise ConfigError(msg) from None
+
+
+def _added(document: Document, key: str, id_: str, *, first: int) -> dict[str, Document]:
+    """Where each element of a `+key` came from: the file, its lines under the ids that the elements have now."""
+    content = document.content[key]
+    names = (
+        {str(n): str(first + n) for n in range(len(content))} if isinstance(content, list) else {n: n for n in content}
+    )
+    found: dict[str, Document] = {}
+    for old, new in names.items():
+        here, there = f"{key}{ids.SEP}{old}", f"{id_}{ids.SEP}{new}"
+        lines = {
+            there + known.removeprefix(here): line
+            for known, line in document.lines.items()
+            if known == here or known.startswith(here + ids.SEP)
+        }
+        found[there] = replace(document, lines=lines)
+    return found
 
 
 def _lay_run(composition: Composition, document: Document) -> None:

@@ -1,7 +1,7 @@
 """The small grammar of `$` expressions that need no trust: names, attributes, arithmetic, comparisons, comprehensions.
 
-An expression is taken apart and never run. It is read exactly as MONAI hands it to `eval`: with `#` turned into `::` and
-each `@reference` replaced by a look-up, inside quotes too. What can be reached is closed under everything that the
+An expression is taken apart and never run. It is read exactly as MONAI hands it to `eval`: with `#` turned into `::`
+and each `@reference` replaced by a look-up, inside quotes too. What can be reached is closed under everything that the
 grammar lets through: every function that an expression can get hold of is in the table of `allowed.py`, so it does not
 matter who calls it.
 """
@@ -19,10 +19,10 @@ from medseg.bundle.allowed import ATTRIBUTES, BUILTINS, METHODS, MODULES, allows
 _REFERENCE = re.compile(r"@(?:\w*)(?:::\w*)*")
 _LOOKUP = "__local_refs"
 _PLAIN = (
-    ast.Expression, ast.Constant, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.List, ast.Tuple, ast.Set,
-    ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.comprehension, ast.Subscript, ast.Slice,
-    ast.Starred, ast.Lambda, ast.arguments, ast.arg, ast.JoinedStr, ast.FormattedValue, ast.Call, ast.Attribute, ast.Name,
-    ast.keyword, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context,
+    ast.Expression, ast.Constant, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.List, ast.Tuple,
+    ast.Set, ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.comprehension, ast.Subscript,
+    ast.Slice, ast.Starred, ast.Lambda, ast.arguments, ast.arg, ast.JoinedStr, ast.FormattedValue, ast.Call,
+    ast.Attribute, ast.Name, ast.keyword, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context,
 )  # fmt: skip
 
 
@@ -52,13 +52,13 @@ def as_evaluated(text: str) -> str:
 
 
 def import_in(text: str) -> ast.Import | ast.ImportFrom | None:
-    """The import statement that MONAI runs for a `$` text, if it is one."""
+    """The import statement that MONAI runs for a `$` text, if it is one and nothing else."""
     for code in (text[1:], as_evaluated(text)):
         try:
             body = ast.parse(code).body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-        if body and isinstance(body[0], ast.Import | ast.ImportFrom):
+        if len(body) == 1 and isinstance(body[0], ast.Import | ast.ImportFrom):
             return body[0]
     return None
 
@@ -90,9 +90,10 @@ def expression_power(text: str, scope: Scope) -> str | None:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "is no expression that can be read"
     try:
-        return next(_Reader(scope, tree).problems(tree.body), None)
+        found = dict.fromkeys(_Reader(scope, tree).problems(tree.body))
     except RecursionError:
         return "nests too deep to be read"
+    return "; ".join(found) or None
 
 
 class _Reader:

@@ -1,4 +1,4 @@
-"""Logging configs among a bundle's files. `python -m monai.bundle` hands them to `logging.config`, which evaluates them."""
+"""Logging configs among a bundle's files, which `python -m monai.bundle` has evaluated by `logging.config`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from medseg.bundle.documents import read_document
 from medseg.errors import ConfigError
 
 _CLASSES = frozenset(
-    f"{prefix}{name}" for name in ("StreamHandler", "FileHandler", "NullHandler", "Formatter") for prefix in ("", "logging.")
+    f"{prefix}{name}"
+    for name in ("StreamHandler", "FileHandler", "NullHandler", "Formatter")
+    for prefix in ("", "logging.")
 )
 _STREAMS = ("sys.stdout", "sys.stderr")
 _EVALUATED = ("args", "kwargs")
@@ -43,7 +45,9 @@ def _ini(path: Path) -> Iterator[tuple[str, str]]:
     for section in parser.sections():
         for key, value in parser.items(section):
             if not _is_harmless(key, value):
-                spot = re.search(rf"^\s*{re.escape(key)}\s*[=:]\s*{re.escape(value.splitlines()[0])}", text, re.M | re.I)
+                spot = re.search(
+                    rf"^\s*{re.escape(key)}\s*[=:]\s*{re.escape(value.splitlines()[0])}", text, re.M | re.I
+                )
                 line = f":{text.count(chr(10), 0, spot.start()) + 1}" if spot else ""
                 yield line, f"[{section}] {key}={value.strip()} is evaluated by a logging config"
 

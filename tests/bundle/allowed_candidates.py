@@ -45,8 +45,8 @@ EXCLUDED = {
         TrtHandler FlexUNetEncoderRegister NetAdapter DFIterDataPipe *DataPipe functional_datapipe
         guaranteed_datapipes_determinism non_deterministic runtime_validation_disabled DataChunk""",
     "fetches weights from the network, or opens a connection": """
-        Bert* ClearML* FID FBResearchLogger InceptionScore MLFlow* MLflow* MultiModal NeptuneLogger Pooler PolyaxonLogger
-        Transchex VisdomLogger WandBLogger""",
+        Bert* ClearML* FID FBResearchLogger InceptionScore MLFlow* MLflow* MultiModal NeptuneLogger Pooler
+        PolyaxonLogger Transchex VisdomLogger WandBLogger""",
     "reads tables, databases or slides by readers that were not looked at": """
         CSV*Dataset *WSI* GDSDataset LMDBDataset NPZDictItemDataset NumpyReader NvImgCodecPydicomReader""",
     "writes text of the config's choice to a file of its choice": """

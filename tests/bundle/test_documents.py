@@ -56,7 +56,7 @@ def test_lines_and_floats_that_stock_monai_reads_as_text_are_noted(tmp_path: Pat
     document = read_document(path)
     assert document.content == {"a": {"b": 1e-3, "c": [1e-3]}}
     assert document.lines["a::c::0"] == 4
-    assert document.dotless_floats == {"a::b": "1e-3"}
+    assert [(t.id_, t.text, t.kind) for t in document.traps] == [("a::b", "1e-3", "number")]
 
 
 @pytest.mark.parametrize("text", ["- 1\n", "just text\n"])

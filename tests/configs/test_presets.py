@@ -22,5 +22,5 @@ def test_a_preset_says_how_and_not_what(path: Path) -> None:
     document = read_document(path)
     assert document.content.keys() <= CONTRACT_KEYS | {"train::dataloader", "train::sampler"}
     # Stock MONAI reads presets too, when they are listed after a bundle's files.
-    assert document.dotless_floats == {}
+    assert document.traps == ()
     assert path.read_text(encoding="utf-8").startswith("#")
