@@ -69,8 +69,8 @@ def match_class(
     """Match found boxes to true ones, case by case and threshold by threshold, as COCO does.
 
     In the order of falling scores each found box takes the true box it overlaps most, of those not taken yet, if
-    their IoU reaches the threshold; else it is a false positive. Equal scores keep their order within a case, and
-    that of the cases.
+    their IoU reaches the threshold; else it is a false positive. COCO settles what is equal by the order of rows; here
+    it is the order of corners within a case, so that rows may stand in any order, and that of the cases between them.
 
     Args:
         cases: All cases, those without boxes too.
@@ -82,8 +82,9 @@ def match_class(
     n_true = 0
     for number, case in enumerate(cases):
         its = np.flatnonzero(case.label == label)
-        its = its[np.argsort(-case.score[its], kind="stable")[:most_boxes]]
+        its = its[np.lexsort((*case.box[its].T, -case.score[its]))[:most_boxes]]
         true = case.true_box[case.true_label == label]
+        true = true[np.lexsort(true.T)]
         n_true += len(true)
         scores.append(case.score[its])
         owners.append(np.full(len(its), number, dtype=np.int64))

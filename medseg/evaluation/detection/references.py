@@ -15,6 +15,7 @@ import numpy.typing as npt
 from medseg.errors import DataError
 from medseg.metrics.nodule_hits import Balls
 from medseg.volumes.boxes import Boxes, box_centres, box_sizes, boxes_from_centres, check_boxes, points_lps_to_ras
+from medseg.volumes.files import volume_stem
 from medseg.volumes.luna16_csv import Finding, read_annotations, read_series
 
 _ONE_CLASS = ("nodule",)
@@ -171,13 +172,13 @@ def _datalist_rows(ref: Path) -> _Rows:
     names = tuple(map(str, content.get("label_names") or _ONE_CLASS))
     scans, ids, boxes, labels = [], [], [np.zeros((0, 6))], [np.zeros(0, dtype=np.int64)]
     for item in _items(content, ref):
-        case = str(item.get("case_id") or item["image"])
+        case = str(item.get("case_id") or volume_stem(item["image"]))
         where = f"{ref}: {case}"
         its_boxes = check_boxes(_floats(item["box_ras_mm"], where), where=where)
         scans.append(case)
         ids.extend([case] * len(its_boxes))
         boxes.append(its_boxes)
-        labels.append(_labels(item.get("label"), its_boxes, names, where))
+        labels.append(_labels(item.get("box_label", item.get("label")), its_boxes, names, where))
     if len(set(scans)) < len(scans):
         case = Counter(scans).most_common(1)[0][0]
         msg = f"{ref}: case {case} stands in it twice. Keep one entry, or split the datalist."
@@ -230,13 +231,13 @@ def _floats(values: Any, where: str) -> npt.NDArray[np.float64]:
 
 
 def _labels(given: Any, boxes: Boxes, names: tuple[str, ...], where: str) -> npt.NDArray[np.int64]:
-    # A path here is the label map of a segmentation, and says nothing about classes.
+    # A path is a label map, and says nothing about the classes of boxes.
     if given is None or isinstance(given, str):
         return np.zeros(len(boxes), dtype=np.int64)
     labels = np.asarray(given)
     numbers = labels.astype(np.int64) if labels.dtype.kind in "iu" or not labels.size else None
     if numbers is None or numbers.shape != (len(boxes),) or (numbers.size and numbers.min() < 0):
-        msg = f"{where}: label is {given!r:.60}. Wanted one class index from 0 per box, {len(boxes)} in all."
+        msg = f"{where}: box_label is {given!r:.60}. Wanted one class index from 0 per box, {len(boxes)} in all."
         raise DataError(msg)
     if numbers.size and numbers.max() >= len(names):
         msg = f"{where}: class {numbers.max()}, but label_names has {len(names)}. Name the classes in the datalist."
