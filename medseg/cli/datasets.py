@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from medseg.datasets.download import Watch
     from medseg.datasets.specs import DatasetSpec, FileSpec
+    from medseg.datasets.watch import Watch
 
 
 def list_datasets(
@@ -39,6 +39,14 @@ def get_dataset(
         typer.Option("--from", metavar="FOLDER_OR_ARCHIVE", help="What you have of it already."),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=16, help="Files fetched at a time.")] = 4,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--keep",
+            help="Unpack archives while they come, keeping no copy; default: where the disk is too small for both.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Fetch a dataset, verified; run it again to go on after an interruption."""
     from rich.console import Console
@@ -51,7 +59,7 @@ def get_dataset(
     console.print(f"{spec.title}\nlicence: {spec.licence}\ncite: {spec.citation}")
     with _progress(console) as progress:
         try:
-            folder = get(spec, out, given=given, jobs=jobs, watch=_watch(progress, spec))
+            folder = get(spec, out, given=given, jobs=jobs, stream=stream, watch=_watch(progress, spec))
         except KeyboardInterrupt:
             progress.stop()
             console.print("stopped; what has come is kept. Run the same command to go on.")
@@ -116,7 +124,7 @@ def _progress(console: Any) -> Any:
 
 def _watch(progress: Any, spec: DatasetSpec) -> Watch:
     """One line for everything and one for each file under way."""
-    from medseg.datasets.download import Watch
+    from medseg.datasets.watch import Watch
 
     whole = progress.add_task(spec.name, total=spec.n_bytes)
     tasks: dict[str, Any] = {}

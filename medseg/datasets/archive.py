@@ -1,7 +1,8 @@
 """Unpack what strangers packed: nothing is written outside the folder, no link is made, no bomb goes off.
 
 Every name is checked before a byte is written, and bytes are counted as they are unpacked, not as the archive announces
-them. One bad entry refuses the whole archive.
+them. One bad entry refuses the whole archive. All this holds for an archive on the disk and for one that is unpacked
+while it comes.
 """
 
 from __future__ import annotations
@@ -9,30 +10,21 @@ from __future__ import annotations
 import gzip
 import lzma
 import shutil
-import stat
 import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
+from medseg.datasets.incoming import Incoming
+from medseg.datasets.packed import Member, members_in_file, members_in_stream
 from medseg.errors import DataError
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _BLOCK = 1 << 20
-_LONG_HEADERS = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)
-_UTF8 = 0x800  # bit 11 of a zip entry's flags: its name is UTF-8
-_ENCRYPTED = 0x1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +33,6 @@ class Bounds:
 
     n_bytes: int
     n_members: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Member:
-    name: str
-    is_folder: bool
-    fault: str
-    open: Callable[[], IO[bytes]]
 
 
 def is_archive(path: Path) -> bool:
@@ -72,27 +56,50 @@ def unpack(archive: Path, folder: Path, *, bounds: Bounds) -> int:
         DataError: When an entry has an unsafe or repeated name, is a link or a device, or is encrypted; when the
             archive is damaged or unpacks to more than its bounds; when the disk is full.
     """
+    with _whole_or_gone(folder, archive.name):
+        return _unpack(members_in_file(archive), archive.name, folder, bounds)
+
+
+def unpack_incoming(source: Incoming, folder: Path, *, bounds: Bounds) -> str:
+    """Unpack into a new folder what comes from the web, without a copy of the archive.
+
+    Returns:
+        Its checksum, as in `FileSpec`.
+
+    Raises:
+        DataError: As `unpack`; also when it does not come whole or has another checksum. The folder is removed then.
+        NotStreamable: When it is a zip and the server gives no part of a file.
+    """
+    name = source.file.name
+    with _whole_or_gone(folder, name):
+        _unpack(members_in_stream(source), name, folder, bounds)
+        return source.finish()
+
+
+@contextmanager
+def _whole_or_gone(folder: Path, name: str) -> Iterator[None]:
+    """Make a folder, and remove it again when what fills it fails."""
     folder.mkdir(parents=True)
     try:
-        return _unpack(archive, folder, bounds)
+        yield
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        msg = f"{archive.name}: could not be unpacked ({error.strerror or error}). Free some space, then try again."
+        msg = f"{name}: could not be unpacked ({error.strerror or error}). Free some space, then try again."
         raise DataError(msg) from error
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _unpack(archive: Path, folder: Path, bounds: Bounds) -> int:
+def _unpack(opened: AbstractContextManager[Iterator[Member]], archive: str, folder: Path, bounds: Bounds) -> int:
     seen: dict[str, bool] = {}
     n_members = n_files = n_bytes = 0
-    with _members(archive) as members:
+    with _damage_told(archive), opened as members:
         for member in members:
             n_members += 1
             parts = _safe_parts(member, archive)
             if n_members > bounds.n_members:
-                msg = f"{archive.name}: more than {bounds.n_members} entries. Not unpacked: this is not the dataset."
+                msg = f"{archive}: more than {bounds.n_members} entries. Not unpacked: this is not the dataset."
                 raise DataError(msg)
             if parts and _is_resource_fork(parts):
                 continue
@@ -107,19 +114,19 @@ def _unpack(archive: Path, folder: Path, bounds: Bounds) -> int:
     return n_files
 
 
-def _write(member: _Member, target: Path, archive: Path, *, room: int) -> int:
+def _write(member: Member, target: Path, archive: str, *, room: int) -> int:
     written = 0
     with member.open() as source, target.open("xb") as stream:
         while block := source.read(_BLOCK):
             written += len(block)
             if written > room:
-                msg = f"{archive.name}: unpacks to more than a dataset of its length can. Not unpacked: a bomb?"
+                msg = f"{archive}: unpacks to more than a dataset of its length can. Not unpacked: a bomb?"
                 raise DataError(msg)
             stream.write(block)
     return written
 
 
-def _safe_parts(member: _Member, archive: Path) -> tuple[str, ...]:
+def _safe_parts(member: Member, archive: str) -> tuple[str, ...]:
     """The parts of a name that stays inside, whatever system reads it.
 
     Raises:
@@ -129,7 +136,7 @@ def _safe_parts(member: _Member, archive: Path) -> tuple[str, ...]:
     fault = member.fault or _fault_of_name(name)
     if fault:
         shown = name.encode("unicode_escape").decode("ascii")[:120]
-        msg = f"{archive.name}: entry {shown!r} {fault}. Not unpacked; get the archive from its own page."
+        msg = f"{archive}: entry {shown!r} {fault}. Not unpacked; get the archive from its own page."
         raise DataError(msg)
     return tuple(part for part in PurePosixPath(name).parts if part != ".")
 
@@ -151,7 +158,7 @@ def _is_resource_fork(parts: tuple[str, ...]) -> bool:
     return parts[0] == "__MACOSX" or parts[-1].startswith("._")
 
 
-def _remember(parts: tuple[str, ...], member: _Member, seen: dict[str, bool], archive: Path) -> None:
+def _remember(parts: tuple[str, ...], member: Member, seen: dict[str, bool], archive: str) -> None:
     """Refuse a name twice, also where a disk takes two spellings for one.
 
     Raises:
@@ -162,26 +169,21 @@ def _remember(parts: tuple[str, ...], member: _Member, seen: dict[str, bool], ar
         return
     inside_file = any(seen.get(key) is False for key in keys[:-1])
     if not keys or inside_file or (keys[-1] in seen and not (member.is_folder and seen[keys[-1]])):
-        msg = f"{archive.name}: entry {member.name!r} comes twice. Not unpacked; get the archive from its own page."
+        msg = f"{archive}: entry {member.name!r} comes twice. Not unpacked; get the archive from its own page."
         raise DataError(msg)
     seen.update(dict.fromkeys(keys[:-1], True))
     seen[keys[-1]] = member.is_folder
 
 
 @contextmanager
-def _members(archive: Path) -> Iterator[Iterator[_Member]]:
-    """The entries of an archive, in its order.
+def _damage_told(archive: str) -> Iterator[None]:
+    """Errors of the readers in one line.
 
     Raises:
-        DataError: When it is damaged or no archive.
+        DataError: When the archive is damaged or none.
     """
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                yield _zip_members(opened)
-        else:
-            with tarfile.open(archive, encoding="utf-8", errorlevel=2, tarinfo=_Header) as tar:
-                yield _tar_members(tar)
+        yield
     except (
         gzip.BadGzipFile,
         tarfile.TarError,
@@ -195,76 +197,5 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
         ValueError,
     ) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")  # tarfile lists what it tried
-        msg = f"{archive.name}: damaged, or no zip or tar archive ({reason}). Get it again."
+        msg = f"{archive}: damaged, or no zip or tar archive ({reason}). Get it again."
         raise DataError(msg) from error
-
-
-def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
-    for info in archive.infolist():
-        mode = info.external_attr >> 16
-        yield _Member(
-            name=info.orig_filename,
-            is_folder=info.is_dir(),
-            fault=_fault_of_zip(info, stat.S_IFMT(mode)),
-            open=lambda info=info: archive.open(info),  # type: ignore[misc]
-        )
-
-
-def _fault_of_zip(info: zipfile.ZipInfo, kind: int) -> str:
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a device"
-    if info.flag_bits & _ENCRYPTED:
-        return "is encrypted"
-    if not info.flag_bits & _UTF8 and not info.orig_filename.isascii():
-        return "has a name that is not marked as UTF-8"
-    return ""
-
-
-class _Header(tarfile.TarInfo):
-    """A tar header; tarfile holds the long ones (names, attributes) in memory whole, so they are bounded here."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
-        """The header in a block.
-
-        Raises:
-            ReadError: When it announces more than any name needs.
-        """
-        header = super().frombuf(buf, encoding, errors)
-        if header.type in _LONG_HEADERS and header.size > _BLOCK:
-            msg = f"a header of {header.size} bytes"
-            raise tarfile.ReadError(msg)
-        return header
-
-
-def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
-    for info in archive:
-        yield _Member(
-            name=info.name,
-            is_folder=info.isdir(),
-            fault="" if info.isfile() or info.isdir() else "is a link or a device",
-            open=lambda info=info: _tar_stream(archive, info),  # type: ignore[misc]
-        )
-    _check_end(archive)
-
-
-def _tar_stream(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    stream = archive.extractfile(info)
-    if stream is None:
-        msg = f"{info.name} has no content"
-        raise tarfile.ReadError(msg)
-    return stream
-
-
-def _check_end(archive: tarfile.TarFile) -> None:
-    """Refuse a tar cut between two entries: tarfile takes that for its end.
-
-    Raises:
-        ReadError: When the block of zeros that ends a tar is missing.
-    """
-    stream = archive.fileobj
-    if stream:
-        stream.seek(archive.offset)
-    if stream and stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
-        msg = "it is cut short"
-        raise tarfile.ReadError(msg)

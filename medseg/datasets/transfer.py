@@ -98,7 +98,7 @@ def _from_any(part: Part, rules: Rules) -> str:
         try:
             _from_one(url, part, rules)
         except Failure as failure:
-            reasons.append(f"{_host(url)}: {failure}")
+            reasons.append(f"{host_of(url)}: {failure}")
             continue
         return url
     msg = f"{file.name}: no address gave it ({'; '.join(reasons)}). {part.kept()}Try again later, or use --from."
@@ -153,7 +153,7 @@ def _attempt(url: str, part: Part, rules: Rules) -> None:
             part.drop()
             msg = f"byte {offset} was asked for and did not come"
             raise Passing(msg)
-        total = _total(answer, part.file)
+        total = total_of(answer, part.file)
         if answer.offset == 0:
             part.begin(url, answer)
         part.answers += 1
@@ -161,7 +161,7 @@ def _attempt(url: str, part: Part, rules: Rules) -> None:
         _copy(answer, part, rules, total=total)
 
 
-def _total(answer: Answer, file: FileSpec) -> int | None:
+def total_of(answer: Answer, file: FileSpec) -> int | None:
     """The length of the whole file.
 
     Raises:
@@ -185,7 +185,7 @@ def _copy(answer: Answer, part: Part, rules: Rules, *, total: int | None) -> Non
         Broken: When more comes than the file has.
         DataError: When the disk is full or the transfer is stopped.
     """
-    done, pace = part.size, _Pace(rules)
+    done, pace = part.size, Pace(rules)
     with appending(part) as stream:
         while block := answer.read(_CHUNK):
             if rules.stop.is_set():
@@ -208,7 +208,7 @@ def _copy(answer: Answer, part: Part, rules: Rules, *, total: int | None) -> Non
         raise Passing(msg)
 
 
-class _Pace:
+class Pace:
     """Drops connections that drip."""
 
     def __init__(self, rules: Rules) -> None:
@@ -231,7 +231,8 @@ class _Pace:
         self.began, self.n_bytes = time.monotonic(), 0
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
+    """The host, for people."""
     return urlsplit(url).hostname or url
 
 

@@ -4,39 +4,73 @@ import random
 import stat
 import tarfile
 import zipfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from medseg.datasets.archive import Bounds, is_archive, unpack
+from medseg.datasets import archive, incoming
+from medseg.datasets.archive import Bounds, is_archive
+from medseg.datasets.connection import Answer
+from medseg.datasets.specs import FileSpec
+from medseg.datasets.transfer import Rules
 from medseg.errors import DataError
 
 ROOM = Bounds(n_bytes=1_000_000, n_members=100)
 
 
+@pytest.fixture(params=["from the disk", "while it comes"], autouse=True)
+def way(request, monkeypatch):
+    """Every test of this file holds for an archive on the disk and for one that is unpacked while it comes."""
+    monkeypatch.setitem(WAY, "unpack", archive.unpack if request.param == "from the disk" else unpack_as_it_comes)
+    monkeypatch.setattr(incoming, "open_url", open_file)
+
+
+WAY = {}
+
+
+def unpack(path, folder, *, bounds):
+    return WAY["unpack"](path, folder, bounds=bounds)
+
+
+def unpack_as_it_comes(path, folder, *, bounds):
+    file = FileSpec(name=path.name, urls=(str(path),), n_bytes=path.stat().st_size)
+    with incoming.Incoming(file, rules=Rules(), on_bytes=lambda _: None) as source:
+        archive.unpack_incoming(source, folder, bounds=bounds)
+    return sum(file.is_file() for file in folder.rglob("*"))
+
+
+@contextmanager
+def open_file(url, *, offset, validator, timeout_s, hosts):
+    """A file of the disk as a server would give it."""
+    content = Path(url).read_bytes()
+    yield Answer(response=io.BytesIO(content[offset:]), offset=offset, total=len(content), validator=validator)
+
+
 def make_tar(path, *members, mode="w"):
     """A tar of (name, content or a change to its TarInfo)."""
-    with tarfile.open(path, mode, encoding="utf-8") as archive:
+    with tarfile.open(path, mode, encoding="utf-8") as made:
         for name, content in members:
             info = tarfile.TarInfo(name)
             if callable(content):
                 content(info)
-                archive.addfile(info)
+                made.addfile(info)
             else:
                 info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
+                made.addfile(info, io.BytesIO(content))
     return path
 
 
 def make_zip(path, *members):
     """A zip of (name, content, change to its ZipInfo or None)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
         for name, content, change in members:
             info = zipfile.ZipInfo("placeholder")
             info.filename = info.orig_filename = name
             info.compress_type = zipfile.ZIP_DEFLATED
             if change:
                 change(info)
-            archive.writestr(info, content)
+            made.writestr(info, content)
     return path
 
 

@@ -11,9 +11,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medseg.datasets.download import Watch, get_dataset
+from medseg.datasets.download import get_dataset
 from medseg.datasets.shelf import dataset_folder, read_record, staging_of, state_of
 from medseg.datasets.specs import DatasetSpec, FileSpec
+from medseg.datasets.watch import Watch
 from medseg.errors import ConfigError, DataError
 
 
@@ -228,7 +229,9 @@ def test_given_archives_are_verified_and_the_rest_is_fetched(site, rules, spec_o
 TWO = """
 import sys
 from pathlib import Path
-from medseg.datasets.download import Rules, Watch, get_dataset
+from medseg.datasets.download import get_dataset
+from medseg.datasets.transfer import Rules
+from medseg.datasets.watch import Watch
 from medseg.datasets.specs import DatasetSpec, FileSpec
 url, md5, folder = sys.argv[1:]
 file = FileSpec(name="a.npz", urls=(url,), checksum="md5:" + md5)
