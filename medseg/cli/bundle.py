@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -38,6 +38,29 @@ def check(bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or 
     typer.echo(f"{bundle}: {errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     if errors:
         raise typer.Exit(1)
+
+
+@bundle_app.command()
+def new(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Of the bundle, in ./bundles; or a path that ends in it.")
+    ],
+    task: Annotated[Literal["segmentation", "detection"], typer.Option(help="What it is to find.")],
+    dataset: Annotated[str, typer.Option(metavar="FOLDER_OR_NAME", help="What it is to learn from.")],
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="BUNDLE", help="Make a variant of this bundle.")
+    ] = None,
+) -> None:
+    """Write a bundle that trains on a dataset: grid, window, network and labels as the data asks for.
+
+    Example: medseg bundle new spleen_ct_segmentation --task segmentation --dataset msd_task09_spleen
+    """
+    from medseg.bundle.new import new_bundle
+
+    made = new_bundle(name, task=task, dataset=dataset, source=source)
+    for note in made.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(made.root)
 
 
 @bundle_app.command()

@@ -1,0 +1,113 @@
+"""A variant of a bundle: its files, with the values that other data asks for."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medseg.bundle.compose import compose, config_file
+from medseg.bundle.documents import read_document
+from medseg.bundle.find import find_bundle
+from medseg.bundle.freeze import fitting_metadata
+from medseg.bundle.plan import fitted, largest_patch, target_spacing
+from medseg.datasets.fingerprint import Fingerprint
+from medseg.errors import ConfigError
+from medseg.labels import Declared, get_convention
+
+_LEFT_BEHIND = shutil.ignore_patterns("models", "runs", "eval", "__pycache__", ".*")
+
+
+def write_variant(root: Path, *, source: str, folder: Path, found: Fingerprint | None) -> None:
+    """Copies a bundle without its weights and fits it to a dataset.
+
+    Args:
+        root: The new bundle's folder.
+        source: Name or path of the bundle.
+        folder: The dataset's folder.
+        found: The fingerprint of a segmentation's data; None leaves grid, modalities and labels as they are.
+
+    Raises:
+        ConfigError: When the source does not exist, or finds other regions than the data has.
+    """
+    old = find_bundle(source)
+    shutil.copytree(old, root, ignore=_LEFT_BEHIND, dirs_exist_ok=True)
+    values: dict[str, Any] = {"dataset_dir": str(folder), "output_dir": f"runs/{root.name}"}
+    if found is not None:
+        values |= _fitted_values(old, found)
+    _set_values(root, values)
+    _rename(root, old.name)
+
+
+def _fitted_values(old: Path, found: Fingerprint) -> dict[str, Any]:
+    config = compose(old, "train").config
+    missing = [key for key in ("spacing_mm", "roi_size", "modalities", "label_convention") if key not in config]
+    if missing:
+        msg = f"{old.name}: has no {', '.join(missing)} at the top level, so it cannot be fitted to other data."
+        raise ConfigError(msg)
+    spacing = target_spacing(found)
+    shape = [size * old_mm / new for size, old_mm, new in zip(found.shape_vox, found.spacing_mm, spacing, strict=True)]
+    units = _units(old)
+    roi = fitted(largest_patch(shape, spacing), shape=shape, strides=[units])
+    values = {"spacing_mm": spacing, "roi_size": roi, "modalities": list(found.modalities)}
+    return values | _labels(old, config["label_convention"], found)
+
+
+def _labels(old: Path, convention: Declared, found: Fingerprint) -> dict[str, Any]:
+    """The convention that stays, or a declared one that takes the data's labels."""
+    has = get_convention(convention)
+    if set(found.labels) <= set(has.values):
+        return {}
+    if isinstance(convention, Mapping):
+        names = {re.sub(r"\W+", "_", name.lower()): value for value, name in found.labels.items()}
+        return {"label_convention": names, "regions": list(names)}
+    stray = sorted(set(found.labels) - set(has.values))
+    msg = (
+        f"{found.name}: the data has label values {stray}, {old.name} knows {sorted(has.values)} ({convention}). "
+        f"Leave --from out to get a bundle for these labels."
+    )
+    raise ConfigError(msg)
+
+
+def _units(old: Path) -> list[int]:
+    """What each side of a window must be a multiple of, from the metadata's `32*n`."""
+    meta = read_document(old / "configs" / "metadata.json").content
+    shape = meta.get("network_data_format", {}).get("inputs", {}).get("image", {}).get("spatial_shape", [])
+    numbers = [re.match(r"(\d+)\s*\*", str(size)) for size in shape]
+    return [int(number[1]) if number else 1 for number in numbers] or [1, 1, 1]
+
+
+def _set_values(root: Path, values: Mapping[str, Any]) -> None:
+    """Sets top-level keys where the files have them, on one line, with the comment that stood there."""
+    for key, value in values.items():
+        for name in ("common", "train", "inference"):
+            path = config_file(root, name)
+            text = path.read_text(encoding="utf-8") if path is not None else ""
+            line = re.search(rf"^{key}:[^\n#]*(?P<comment>#[^\n]*)?$(\n[ -][^\n]*)*", text, re.M)
+            if path is None or line is None:
+                continue
+            shown = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
+            comment = f"  {line['comment']}" if line["comment"] else ""
+            new = f"{key}: {shown.removesuffix(chr(10)).removesuffix(chr(10) + '...')}{comment}"
+            path.write_text(text[: line.start()] + new + text[line.end() :], encoding="utf-8")
+            break
+
+
+def _rename(root: Path, old_name: str) -> None:
+    """Gives metadata and model card the new name, and says what they came from."""
+    path = root / "configs" / "metadata.json"
+    metadata = fitting_metadata(read_document(path).content, [compose(root, "inference")])
+    change = f"a variant of {old_name} {metadata.get('version', '')}, made by medseg bundle new".replace("  ", " ")
+    metadata |= {"name": root.name.replace("_", " "), "version": "0.1.0", "changelog": {"0.1.0": change}}
+    path.write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    card = root / "docs" / "README.md"
+    if card.is_file():
+        text = card.read_text(encoding="utf-8").replace(old_name, root.name)
+        card.write_text(
+            f"{text}\n## Where it comes from\n\nA variant of `{old_name}`, for other data.\n", encoding="utf-8"
+        )
