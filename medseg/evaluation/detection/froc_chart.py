@@ -85,6 +85,6 @@ def _axes() -> str:
     centre = (TOP + HEIGHT - BOTTOM) / 2
     return (
         f'{columns}{rows}<text class="soft" x="{middle}" y="{HEIGHT - 12}" text-anchor="middle">'
-        f'False positives per scan</text><text class="soft" x="{left}" y="{centre}" text-anchor="middle" '
+        f'False positives per scan (shaded: 95 % interval, by resampling scans)</text><text class="soft" x="{left}" y="{centre}" text-anchor="middle" '
         f'transform="rotate(-90 {left} {centre})">Sensitivity</text>'
     )
