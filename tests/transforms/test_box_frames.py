@@ -3,11 +3,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.data import MetaTensor
 from monai.transforms import Compose, Orientationd, Spacingd
 
+from medseg.datasets.phantoms import make_luna16_phantom
 from medseg.errors import ConfigError, DataError
-from medseg.transforms import BoxesToVoxeld, BoxesToWorldd, RandFlipBoxesd
-from medseg.volumes.boxes import boxes_from_centres, boxes_to_world
+from medseg.transforms import BoxesToVoxeld, BoxesToWorldd, MaskToBoxesd, RandFlipBoxesd, WarnIfMirroredd
+from medseg.volumes.boxes import boxes_from_centres, boxes_to_world, points_lps_to_ras
 
 SHAPE = (20, 24, 16)
 
@@ -106,3 +108,20 @@ def test_an_item_without_boxes_passes_on_request_only(cases):
         BoxesToVoxeld()(item)
     with pytest.raises(ConfigError, match="outside is 'keep'"):
         BoxesToVoxeld(outside="keep")
+
+
+@pytest.mark.parametrize("number", [0, 2])  # the second is stored with its axes turned
+def test_luna16s_annotations_and_masks_give_the_same_boxes(number):
+    phantom = make_luna16_phantom(number, seed=0, shape=(88, 72, 52), spacing_mm=2.6)
+    affine = torch.from_numpy(np.array(phantom.affine_ras_mm))
+    centres = points_lps_to_ras([nodule.centre_lps_mm for nodule in phantom.nodules])
+    diameters = [nodule.diameter_mm for nodule in phantom.nodules]
+    item = {
+        "image": MetaTensor(torch.from_numpy(phantom.image_hu.astype(np.float32))[None], affine=affine),
+        "mask": MetaTensor(torch.from_numpy(phantom.nodules_map)[None], affine=affine),
+        "box_ras_mm": boxes_from_centres(centres, diameters),
+    }
+    item = Compose([WarnIfMirroredd(), BoxesToVoxeld(), MaskToBoxesd(box_key="of_mask", label_key="m")])(item)
+    # its nodules are lengthened by up to a tenth, and voxels are counted by their centres
+    tolerance = 1.0 + 0.05 * np.array(diameters)[:, None] / np.abs(np.diag(phantom.affine_ras_mm)[[0, 1, 2] * 2])
+    assert (np.abs(item["box"].numpy() - item["of_mask"].numpy()) <= tolerance).all()
