@@ -28,10 +28,11 @@ from medseg.datasets.splits import datalist_of, split_cases, write_datalist
 from medseg.errors import ConfigError, DataError
 from medseg.kernels.resample import Triple
 from medseg.record import usable_cores
-from medseg.volumes import read_geometry, spacing_from_affine
+from medseg.volumes import read_geometry, spacing_from_affine, volume_stem
 
 JOURNAL = "preparation.jsonl"
 _IMAGES = "images"
+_PLAIN, _PACKED = ".nii", ".nii.gz"
 _VERSION = 1  # raised when the same scan would be made differently
 _MOST_WORKERS = 16  # each holds a scan and its copy, half a gigabyte
 _COMPRESSED_SHARE = 0.55  # of a CT
@@ -115,6 +116,7 @@ def _prepare(
         outcomes[outcome.case_id] = outcome
         if outcome.done:
             _note(out / JOURNAL, outcome, settings)
+            _drop_other(outcome.target)
         on_scan(outcome)
 
     run_tasks(todo, workers=min(workers, len(todo)), take=take)
@@ -192,7 +194,7 @@ def _check_space(todo: Iterable[Task], out: Path, *, share: float) -> None:
 
 
 def _task(case: CaseFiles, out: Path, spacing_mm: Triple, compress: bool) -> Task:
-    target = out / _IMAGES / f"{case.case_id}{'.nii.gz' if compress else '.nii'}"
+    target = out / _IMAGES / f"{case.case_id}{_PACKED if compress else _PLAIN}"
     return Task(case_id=case.case_id, source=case.scans[0], target=target, spacing_mm=spacing_mm)
 
 
@@ -256,6 +258,15 @@ def _write_list(taken: Inventory, out: Path, ready: Mapping[str, Path], spacing_
     }
     write_datalist(out / "datalist.json", content, force=True)
     return out / "datalist.json"
+
+
+def _drop_other(target: Path) -> None:
+    """Remove the scan's file of an earlier run with the other compression."""
+    stem = volume_stem(target)
+    for suffix in (_PLAIN, _PACKED):
+        other = target.with_name(f"{stem}{suffix}")
+        if other != target:
+            other.unlink(missing_ok=True)
 
 
 def _sweep(images: Path) -> None:

@@ -23,12 +23,18 @@ _NIFTI2_BYTES = 540
 
 
 def read(path: Path) -> tuple[npt.NDArray[Any], Affine, Any]:
-    """Voxels, affine and header. The whole file is unpacked at once, which also checks the gzip's checksum."""
-    data = _unpacked(path)
+    """Voxels, affine and header.
+
+    A packed file is unpacked at once, which also checks the gzip's checksum. Plain voxels are mapped: what is not
+    looked at is not read. The array may be written to; the file stays.
+    """
+    packed = path.name.lower().endswith(".gz")
+    data = _unpacked(path, None if packed else _NIFTI2_BYTES)
     try:
         # nibabel prints what it finds wrong in a header; the error below says it.
         with LoggingOutputSuppressor():
-            image = _image_class(data).from_bytes(data)
+            kind = _image_class(data)
+            image = kind.from_bytes(data) if packed else kind.from_filename(path, mmap="c")
         array = _scaled(image.dataobj)
     except _NOT_NIFTI as error:
         raise _unreadable(path, error) from error
@@ -50,10 +56,11 @@ def read_geometry(path: Path) -> tuple[tuple[int, ...], Affine]:
 def write(path: Path, array: npt.NDArray[Any], affine: Affine, header: Any) -> None:
     """Write with the reference's codes and units where it was NIfTI, else as scanner coordinates in mm."""
     image = _image_for(array, affine, header)
-    data = image.to_bytes()
-    if path.name.lower().endswith(".gz"):
-        # No time of day in the file: equal voxels give equal files.
-        data = gzip.compress(data, compresslevel=6 if array.dtype == np.uint8 else 1, mtime=0)
+    if not path.name.lower().endswith(".gz"):
+        image.to_filename(path)
+        return
+    # No time of day in the file: equal voxels give equal files.
+    data = gzip.compress(image.to_bytes(), compresslevel=6 if array.dtype == np.uint8 else 1, mtime=0)
     path.write_bytes(data)
 
 
@@ -98,7 +105,7 @@ def _image_class(data: bytes) -> Any:
 
 def _scaled(proxy: Any) -> npt.NDArray[Any]:
     """The stored type in the machine's byte order; float32 when slope and intercept change the values."""
-    stored = np.asarray(proxy.get_unscaled())
+    stored: npt.NDArray[Any] = proxy.get_unscaled().view(np.ndarray)
     if (proxy.slope, proxy.inter) == (1.0, 0.0):
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
     scaled = stored.astype(np.float32)

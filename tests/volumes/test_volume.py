@@ -85,6 +85,20 @@ def test_other_numbers_of_axes_are_refused(tmp_path, shape):
             function(path)
 
 
+@pytest.mark.parametrize("name", ["a.nii", "a.NII"])
+@pytest.mark.parametrize("dtype", [np.int16, ">i2", ">f4"])
+def test_plain_voxels_are_mapped_and_what_is_changed_in_memory_stays_there(tmp_path, name, dtype):
+    header = nib.Nifti1Header(endianness=">" if np.dtype(dtype).byteorder == ">" else "<")
+    image = nib.Nifti1Image(_ramp().astype(dtype), AFFINE, header=header)
+    image.header.set_data_dtype(np.dtype(dtype))
+    (tmp_path / name).write_bytes(image.to_bytes())
+    volume = read_volume(tmp_path / name)
+    assert type(volume.array) is np.ndarray
+    assert volume.array.dtype.isnative
+    volume.array[:] = -1
+    np.testing.assert_array_equal(read_volume(tmp_path / name).array, _ramp())
+
+
 def test_truncated_gzip_says_so_in_one_line(tmp_path):
     noise = np.random.default_rng(0).integers(0, 3000, (20, 20, 20)).astype(np.int16)
     path = _save(tmp_path / "a.nii.gz", noise)
