@@ -19,6 +19,7 @@ from medseg.engines.progress import Progress
 from medseg.engines.region_dice import region_dice
 from medseg.engines.schedules import cosine_with_warmup, optimizer_steps, polynomial_with_warmup
 from medseg.engines.score_cases import ScoreCases
+from medseg.engines.score_detections import ScoreDetections
 from medseg.engines.tensorboard import TensorBoard
 from medseg.engines.trainer import SupervisedTrainer
 from medseg.engines.validate import Validate
@@ -41,6 +42,7 @@ __all__ = [
     "RunCheckpoint",
     "RunEvents",
     "ScoreCases",
+    "ScoreDetections",
     "SupervisedEvaluator",
     "SupervisedTrainer",
     "TensorBoard",

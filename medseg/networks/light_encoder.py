@@ -1,7 +1,8 @@
-"""A small residual encoder whose first step loses nothing: eight voxels become eight channels."""
+"""A small residual encoder whose first step loses nothing: neighbouring voxels become channels."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,10 +14,12 @@ _GROUPS = 8
 
 
 class LightEncoder(nn.Sequential):
-    """Stages of residual blocks, each at half the resolution of the one before; the first at half that of the image.
+    """A convolution on folded voxels, then stages of residual blocks, each at half the resolution before it.
 
     Args:
         in_channels: channels of the image.
+        fold: voxels along each axis that are folded into channels before anything else.
+        stem: channels of the first convolution; a multiple of 8.
         channels: channels of each stage, fine to coarse; multiples of 8.
         blocks: residual blocks in each stage.
 
@@ -24,29 +27,41 @@ class LightEncoder(nn.Sequential):
         ConfigError: the arguments do not fit together.
     """
 
-    def __init__(self, *, in_channels: int, channels: Sequence[int], blocks: Sequence[int]) -> None:
-        if len(channels) != len(blocks) or not channels or any(c % _GROUPS or c < 1 for c in channels):
+    def __init__(
+        self, *, in_channels: int, fold: Sequence[int], stem: int, channels: Sequence[int], blocks: Sequence[int]
+    ) -> None:
+        widths = [stem, *channels]
+        if len(channels) != len(blocks) or not channels or any(c % _GROUPS or c < 1 for c in widths):
             msg = (
-                f"channels {list(channels)} and blocks {list(blocks)}: wanted as many of each, multiples of {_GROUPS}."
+                f"stem {stem}, channels {list(channels)}, blocks {list(blocks)}: wanted as many channels as blocks, "
+                f"all channels multiples of {_GROUPS}."
             )
             raise ConfigError(msg)
         super().__init__()
-        self.add_module("fold", FoldVoxels())
-        before, stride = 8 * in_channels, 1
-        for number, (width, count) in enumerate(zip(channels, blocks, strict=True)):
-            self.add_module(f"down{number}", _convolution(before, width, stride=stride))
-            self.add_module(f"stage{number}", nn.Sequential(*(ResidualBlock(width) for _ in range(count))))
-            before, stride = width, 2
+        self.add_module("fold", FoldVoxels(fold))
+        self.add_module("stem", _convolution(math.prod(fold) * in_channels, stem))
+        for number, (before, width, count) in enumerate(zip(widths, channels, blocks, strict=False)):
+            parts = [_convolution(before, width, stride=2), *(ResidualBlock(width) for _ in range(count))]
+            self.add_module(f"stage{number}", nn.Sequential(*parts))
 
 
 class FoldVoxels(nn.Module):
-    """Each block of 2 x 2 x 2 voxels as one voxel with eight times the channels: nothing is lost, as by a stride."""
+    """Blocks of voxels as one voxel with as many channels: nothing is lost, as it is by a stride.
+
+    Args:
+        fold: size of a block along each axis.
+    """
+
+    def __init__(self, fold: Sequence[int] = (2, 2, 2)) -> None:
+        super().__init__()
+        self.x, self.y, self.z = (int(size) for size in fold)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, 8 C, X/2, Y/2, Z/2) of an image (B, C, X, Y, Z) with even sizes."""
+        """(B, C * block, X / x, Y / y, Z / z) of an image (B, C, X, Y, Z) whose sizes are multiples of the block's."""
         b, c, x, y, z = image.shape
-        parts = image.reshape(b, c, x // 2, 2, y // 2, 2, z // 2, 2)
-        return parts.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * 8, x // 2, y // 2, z // 2)
+        parts = image.reshape(b, c, x // self.x, self.x, y // self.y, self.y, z // self.z, self.z)
+        folded = parts.permute(0, 1, 3, 5, 7, 2, 4, 6)
+        return folded.reshape(b, c * self.x * self.y * self.z, x // self.x, y // self.y, z // self.z)
 
 
 class ResidualBlock(nn.Module):
