@@ -6,7 +6,7 @@ from medseg.transforms.box_flip import RandFlipBoxesd, RandRotate90Boxesd
 from medseg.transforms.box_frames import BoxesToVoxeld, BoxesToWorldd, WarnIfMirroredd
 from medseg.transforms.box_masks import BoxesToMaskd, MaskToBoxesd
 from medseg.transforms.components import DropSmallComponentsd
-from medseg.transforms.cyst import RandCystd
+from medseg.transforms.fluid import RandFluidPocketsd
 from medseg.transforms.load import LoadCased
 from medseg.transforms.normalize import NormalizeByMediand
 from medseg.transforms.per_channel import RandPerChanneld
@@ -26,7 +26,7 @@ __all__ = [
     "NormalizeByMediand",
     "RandAffineBoxesd",
     "RandCropBoxesd",
-    "RandCystd",
+    "RandFluidPocketsd",
     "RandFlipBoxesd",
     "RandPerChanneld",
     "RandRotate90Boxesd",
