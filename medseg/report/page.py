@@ -12,9 +12,10 @@ from typing import Any
 
 from medseg.record import write_text_atomically
 from medseg.report.charts import Points, line_chart, strip_chart
+from medseg.report.detection import detection_cards, detection_notes, detection_scores, detection_tables, is_detection
 from medseg.report.markup import absent, number, section, to_float
 from medseg.report.overlays import overlays
-from medseg.report.run_folder import Row, RunFolder, read_run_folder
+from medseg.report.run_folder import Row, RunFolder, Scores, read_run_folder
 from medseg.report.tables import baseline_table, cases_table, environment_table, summary_table
 
 NOT_CLINICAL = "Made by medseg for research. Not for clinical use."
@@ -46,7 +47,7 @@ def _page(run: RunFolder) -> str:
         section("Scores", _scores(run), anchor="scores"),
         section("Best, median and worst case", overlays(run), anchor="cases-in-pictures"),
         section("Training", _training(run), anchor="training"),
-        section("Every case", cases_table(run.scores), anchor="cases"),
+        section("Every case", _cases(run.scores), anchor="cases"),
         section("How to reproduce", _reproduce(run), anchor="reproduce"),
         section("Run and environment", environment_table(run), anchor="environment"),
     ]
@@ -63,7 +64,7 @@ def _page(run: RunFolder) -> str:
 
 def _headline(run: RunFolder) -> str:
     """The figures that a reader looks for first."""
-    cards = []
+    cards = list(detection_cards(run.scores.summary)) if is_detection(run.scores.summary) else []
     dice = _mean_dice(run.scores.summary)
     if dice:
         low, high = dice.get("ci95") or (math.nan, math.nan)
@@ -91,13 +92,18 @@ def _mean_dice(summary: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _scores(run: RunFolder) -> str:
-    parts = [summary_table(run.scores), _strips(run)]
-    if run.baseline.summary:
+    detection = is_detection(run.scores.summary)
+    parts = [detection_scores(run.scores)] if detection else [summary_table(run.scores), _strips(run)]
+    if run.baseline.summary and not detection:
         parts += ["<h3>Beside the baseline</h3>", baseline_table(run.scores, run.baseline)]
     notes = [f"<li>{escape(sentence)}</li>" for sentence in _rules(run.scores.summary)]
     if notes:
         parts.append(f"<details><summary>How these scores are made</summary><ul>{''.join(notes)}</ul></details>")
     return "\n".join(part for part in parts if part)
+
+
+def _cases(scores: Scores) -> str:
+    return absent(detection_tables(scores)) if is_detection(scores.summary) else cases_table(scores)
 
 
 def _strips(run: RunFolder) -> str:
@@ -116,6 +122,7 @@ def _rules(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"NSD tolerance: {summary['tolerance_mm']} mm."
     rules = summary.get("rules", {})
     pairs = rules.items() if isinstance(rules, Mapping) else enumerate(rules if isinstance(rules, list) else [rules])
+    yield from detection_notes(summary)
     for name, why in summary.get("failed", {}).items():
         yield f"{name} has no score: {why}"
     for name, rule in pairs:

@@ -20,8 +20,9 @@ Row = dict[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One evaluation: `summary.json` and `cases.csv`, empty where absent."""
+    """One evaluation: `summary.json` and `cases.csv`, empty where absent, and the folder where they lie."""
 
+    folder: Path = Path()
     summary: Mapping[str, Any] = field(default_factory=dict)
     cases: tuple[Row, ...] = ()
 
@@ -96,7 +97,7 @@ def read_run_folder(path: Path) -> RunFolder:
 def _scores(folder: Path) -> Scores:
     nested = folder / "evaluation"
     folder = nested if (nested / "summary.json").is_file() else folder
-    return Scores(summary=_json(folder / "summary.json"), cases=_rows(folder / "cases.csv"))
+    return Scores(folder=folder, summary=_json(folder / "summary.json"), cases=_rows(folder / "cases.csv"))
 
 
 def _json(path: Path) -> dict[str, Any]:
