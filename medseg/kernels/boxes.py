@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.errors import DataError
-from medseg.kernels.jit import jit
+from medseg.kernels.jit import jit, jit_ieee
 
 Floats = npt.NDArray[np.float32]
 EPSILON = np.float32(2.0**-23)  # keeps 0 / 0 at 0; float32's own, as in MONAI's box_iou, so that results are equal
@@ -52,39 +52,45 @@ def overlap(a: Floats, b: Floats) -> np.float32:
     return np.float32(shared / (volume(a) + volume(b) - shared + EPSILON))
 
 
-@jit
-def _fill_iou(a: Floats, columns: Floats, volumes: Floats, out: Floats) -> None:
-    x0, y0, z0, x1, y1, z1 = columns
-    zero = np.float32(0)
-    for row in range(len(a)):
-        box = a[row]
-        own = volume(box)
-        for column in range(out.shape[1]):
-            x = max(min(box[3], x1[column]) - max(box[0], x0[column]), zero)
-            y = max(min(box[4], y1[column]) - max(box[1], y0[column]), zero)
-            z = max(min(box[5], z1[column]) - max(box[2], z0[column]), zero)
-            shared = x * y * z
-            out[row, column] = shared / (own + volumes[column] - shared + EPSILON)
+@jit_ieee
+def _iou_row(box: Floats, columns: Floats, volumes: Floats, out: Floats) -> None:
+    x0, y0, z0, x1, y1, z1 = box
+    zero, own = np.float32(0), volume(box)
+    for i in range(out.size):
+        x = max(min(x1, columns[3, i]) - max(x0, columns[0, i]), zero)
+        y = max(min(y1, columns[4, i]) - max(y0, columns[1, i]), zero)
+        z = max(min(z1, columns[5, i]) - max(z0, columns[2, i]), zero)
+        shared = x * y * z
+        out[i] = shared / (own + volumes[i] - shared + EPSILON)
+
+
+@jit_ieee
+def _giou_row(box: Floats, columns: Floats, volumes: Floats, out: Floats) -> None:
+    x0, y0, z0, x1, y1, z1 = box
+    zero, own = np.float32(0), volume(box)
+    for i in range(out.size):
+        x = max(min(x1, columns[3, i]) - max(x0, columns[0, i]), zero)
+        y = max(min(y1, columns[4, i]) - max(y0, columns[1, i]), zero)
+        z = max(min(z1, columns[5, i]) - max(z0, columns[2, i]), zero)
+        shared = x * y * z
+        union = own + volumes[i] - shared
+        width = max(x1, columns[3, i]) - min(x0, columns[0, i])
+        height = max(y1, columns[4, i]) - min(y0, columns[1, i])
+        depth = max(z1, columns[5, i]) - min(z0, columns[2, i])
+        hull = width * height * depth
+        out[i] = shared / (union + EPSILON) - (hull - union) / (hull + EPSILON)
 
 
 @jit
-def _fill_giou(a: Floats, columns: Floats, volumes: Floats, out: Floats) -> None:
-    x0, y0, z0, x1, y1, z1 = columns
-    zero = np.float32(0)
-    for row in range(len(a)):
-        box = a[row]
-        own = volume(box)
-        for column in range(out.shape[1]):
-            x = max(min(box[3], x1[column]) - max(box[0], x0[column]), zero)
-            y = max(min(box[4], y1[column]) - max(box[1], y0[column]), zero)
-            z = max(min(box[5], z1[column]) - max(box[2], z0[column]), zero)
-            shared = x * y * z
-            union = own + volumes[column] - shared
-            width = max(box[3], x1[column]) - min(box[0], x0[column])
-            height = max(box[4], y1[column]) - min(box[1], y0[column])
-            depth = max(box[5], z1[column]) - min(box[2], z0[column])
-            hull = width * height * depth
-            out[row, column] = shared / (union + EPSILON) - (hull - union) / (hull + EPSILON)
+def _fill_iou(boxes: Floats, columns: Floats, volumes: Floats, out: Floats) -> None:
+    for row in range(len(boxes)):
+        _iou_row(boxes[row], columns, volumes, out[row])
+
+
+@jit
+def _fill_giou(boxes: Floats, columns: Floats, volumes: Floats, out: Floats) -> None:
+    for row in range(len(boxes)):
+        _giou_row(boxes[row], columns, volumes, out[row])
 
 
 def box_iou(a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:

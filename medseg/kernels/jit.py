@@ -17,8 +17,17 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     An installation that nobody may write to (a container, a system package) has no place for numba's cache;
     there the kernel is compiled once per process instead.
     """
+    return _compiled(function, error_model="python")
+
+
+def jit_ieee(function: Callable[P, R]) -> Callable[P, R]:
+    """As `jit`, but a division by zero gives infinity or NaN and raises nothing, so that its loop vectorises."""
+    return _compiled(function, error_model="numpy")
+
+
+def _compiled(function: Callable[P, R], *, error_model: str) -> Callable[P, R]:
     try:
-        compiled = numba.njit(cache=True, nogil=True)(function)
+        compiled = numba.njit(cache=True, nogil=True, error_model=error_model)(function)
     except RuntimeError:  # "cannot cache function ...: no locator available"
-        compiled = numba.njit(nogil=True)(function)
+        compiled = numba.njit(nogil=True, error_model=error_model)(function)
     return cast("Callable[P, R]", compiled)

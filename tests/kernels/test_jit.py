@@ -1,10 +1,27 @@
-import numba
+import math
 
-from medseg.kernels.jit import jit
+import numba
+import pytest
+
+from medseg.kernels.jit import jit, jit_ieee
 
 
 def _add(a, b):
     return a + b
+
+
+def _divide(a, b):
+    return a / b
+
+
+def _divide_too(a, b):
+    return a / b
+
+
+def test_only_ieee_kernels_divide_by_zero():
+    assert math.isinf(jit_ieee(_divide)(1.0, 0.0))
+    with pytest.raises(ZeroDivisionError):
+        jit(_divide_too)(1.0, 0.0)
 
 
 def test_a_kernel_compiles_and_runs():
