@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -93,7 +94,8 @@ def run_tasks(tasks: Sequence[Task], *, workers: int, take: Callable[[Outcome], 
         return
     # Not forked: a fork of a process with threads can hang.
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
-    left = {pool.submit(do_task, task) for task in tasks}
+    with _deaf_to_interrupts():
+        left = {pool.submit(do_task, task) for task in tasks}
     try:
         for future in as_completed(list(left)):
             take(future.result())
@@ -131,6 +133,19 @@ def do_task(task: Task) -> Outcome:
         n_bytes=n_bytes,
         seconds=time.perf_counter() - start,
     )
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started here ignores Ctrl-C from its first moment on; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start_worker() -> None:
