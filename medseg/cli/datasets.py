@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,9 @@ import typer
 if TYPE_CHECKING:
     from medseg.datasets.specs import DatasetSpec, FileSpec
     from medseg.datasets.watch import Watch
+
+
+_WIDE, _ROOMY = 200, 130  # characters
 
 
 def list_datasets(
@@ -27,7 +31,9 @@ def list_datasets(
     from rich.console import Console
 
     console = Console()
-    console.print(_table(DATASETS))
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDE  # nothing is cut for a pipe
+    console.print(_table(DATASETS, width=console.width))
     console.print(f"kept in {data_home()} (MEDSEG_DATA changes it); get one: medseg data get NAME", highlight=False)
 
 
@@ -77,17 +83,26 @@ def _as_json(spec: DatasetSpec) -> dict[str, Any]:
     return {**asdict(spec), "n_bytes": spec.n_bytes, "state": state_of(shelf), "folder": str(shelf)}
 
 
-def _table(datasets: dict[str, DatasetSpec]) -> Any:
+def _table(datasets: dict[str, DatasetSpec], *, width: int) -> Any:
+    """One line for each; licences only where there is room for them."""
     from rich.table import Table
 
     from medseg.datasets.shelf import shelf_of, state_of
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("name", "what", "access", "size", "licence", "on disk"):
-        table.add_column(title, no_wrap=title not in ("what", "licence"))
+    titles = ["name", "what", "access", "size", "on disk"] + (["licence"] if width >= _ROOMY else [])
+    rows = [titles]
     for name, spec in datasets.items():
         state = state_of(shelf_of(name))
-        table.add_row(name, spec.title, spec.access, _size(spec), spec.licence, "" if state == "absent" else state)
+        cells = [name, spec.title, spec.access, _size(spec), "" if state == "absent" else state, spec.licence]
+        rows.append(cells[: len(titles)])
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    table = Table(box=None, pad_edge=False)
+    for title, needed in zip(titles, widths, strict=True):
+        # What does not fit is taken off the titles: names and sizes are read to the end.
+        room = max(20, width - sum(widths) + needed) if title == "what" else None
+        table.add_column(title, no_wrap=True, max_width=room)
+    for row in rows[1:]:
+        table.add_row(*row)
     return table
 
 

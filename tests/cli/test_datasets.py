@@ -37,6 +37,15 @@ def test_the_list_shows_every_dataset_and_what_is_on_disk(home):
     assert str(home) in result.output.replace("\n", "")
 
 
+def test_a_narrow_window_shortens_what_and_not_names_or_sizes(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = _run("list").output.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[0].split() == ["name", "what", "access", "size", "on", "disk"]
+    (liver,) = (line for line in lines if line.startswith("msd_task03_liver "))
+    assert "28.9 GB" in liver
+
+
 def test_the_list_as_json_has_every_address(home):
     told = json.loads(_run("list", "--json").output)
     assert list(told) == list(DATASETS)
