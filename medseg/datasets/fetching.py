@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.datasets.archive import Bounds, unpack, unpack_incoming
-from medseg.datasets.cases import find_cases
-from medseg.datasets.given import Given
+from medseg.datasets.given import Given, check_scans
 from medseg.datasets.incoming import Incoming, NotStreamable
 from medseg.datasets.part import fault_of, need_space
 from medseg.datasets.shelf import RECORD, checksum_of
@@ -94,7 +93,7 @@ class Fetching:
             DataError: When it holds no case of the dataset.
         """
         try:
-            find_cases(content, modalities=self.spec.modalities)
+            check_scans(self.spec, content)
         except DataError:
             shutil.rmtree(self.staging, ignore_errors=True)
             raise

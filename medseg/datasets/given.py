@@ -13,6 +13,7 @@ from medseg.volumes import volume_suffix
 
 # Nothing is published of an archive that only its owner hands out. Uncompressed .nii in it shrink up to twentyfold.
 _UNKNOWN_GROWTH = 30.0
+_CHECKED_LAYOUTS = ("case_folders", "kits", "btcv", "totalsegmentator", "lidc_xml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +54,25 @@ def read_given(spec: DatasetSpec, given: Path) -> Given:
     raise DataError(msg)
 
 
+def check_scans(spec: DatasetSpec, folder: Path) -> None:
+    """Refuse a folder of something else.
+
+    Raises:
+        DataError: When it holds no case of the dataset; says what is missing.
+    """
+    if spec.layout == "case_folders":
+        find_cases(folder, modalities=spec.modalities)
+    elif not spec.cases(folder):
+        msg = f"{folder}: no case of {spec.name}. Give the folder that holds its scans as they are distributed."
+        raise DataError(msg)
+
+
 def _read_folder(spec: DatasetSpec, folder: Path) -> Given:
     archives = {file.name: folder / file.name for file in spec.files if (folder / file.name).is_file()}
     if any(file.unpack for file in spec.files if file.name in archives) or _all_files(spec, archives):
         return Given(paths=archives)
-    if spec.layout == "case_folders":
-        find_cases(folder, modalities=spec.modalities)  # its errors say what is missing
+    if spec.layout in _CHECKED_LAYOUTS:
+        check_scans(spec, folder)
         return Given(scans=folder)
     if any(volume_suffix(path) or path.suffix == ".xml" for path in folder.rglob("*")):
         return Given(scans=folder)

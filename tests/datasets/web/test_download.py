@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from medseg.datasets.download import get_dataset
+from medseg.datasets.registry import DATASETS
 from medseg.datasets.shelf import dataset_folder, read_record, staging_of, state_of
 from medseg.datasets.specs import DatasetSpec, FileSpec
 from medseg.datasets.watch import Watch
@@ -279,3 +280,11 @@ def test_names_that_are_neither_folder_nor_dataset_are_told(home):
         dataset_folder("luna16")
     with pytest.raises(ConfigError, match=r"no dataset is called 'lune16'. Did you mean luna16"):
         dataset_folder("lune16")
+
+
+@pytest.mark.parametrize("name", ["kits23", "btcv", "totalsegmentator", "lidc_idri_annotations"])
+def test_a_folder_in_another_layout_is_refused(home, tmp_path, name):
+    _brats_case(tmp_path / "given/BraTS_1")
+    with pytest.raises(DataError, match="matches|no subject of TotalSegmentator|no XML of LIDC-IDRI"):
+        get_dataset(DATASETS[name], given=tmp_path / "given")
+    assert state_of(home / name) == "absent"
