@@ -247,7 +247,7 @@ def own_resamples(folder: Path, count: int) -> np.ndarray:
     """The sensitivities of the first resamples, one by one: the mean over the first k tells the k-th."""
     paths = arguments(folder)
     reference = read_reference(paths["ref"], exclude=paths["exclude"], series=paths["series"])
-    points, _ = points_of(read_marks(paths["pred"]), reference, pred=paths["pred"], listed_in=paths["series"])
+    points, _ = points_of(read_marks(paths["pred"])[0], reference, pred=paths["pred"], listed_in=paths["series"])
     n_scans = len(reference.case_ids)
     hits = hit_nodules(points, reference.nodules, reference.excluded, n_scans=n_scans)
     entries = froc_entries(points, reference.nodules, hits, n_scans=n_scans)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from medseg.errors import DataError
 from medseg.evaluation.detection.output import make_folder, write_json
-from medseg.evaluation.detection.predictions import read_boxes
+from medseg.evaluation.detection.predictions import missing_files, read_boxes
 from medseg.evaluation.detection.references import DetectionReference, read_reference, scan_indices
 from medseg.metrics.box_ap import (
     IOU_THRESHOLDS,
@@ -137,7 +137,7 @@ def evaluate_coco3d(
             "n_scans_without_file": len(cases) - sum(at >= 0 for at in place),
             "n_files_of_other_scans": sum(at < 0 for at in place),
         },
-        warnings=_warnings(cases, place, pred=pred),
+        warnings=missing_files(pred, reference.case_ids, ids),
     )
     make_folder(Path(out_dir))
     write_json(Path(out_dir) / "summary.json", summary.to_json())
@@ -170,13 +170,6 @@ def _labels(found: Detections, names: tuple[str, ...], *, pred: Path) -> npt.NDA
         msg = f"{pred}: {found.case_id}: class {unknown[0]!r} is not one of the reference's, {list(names)}. Rename it."
         raise DataError(msg)
     return np.array([names.index(name) for name in found.label_names], dtype=np.int64)[found.label]
-
-
-def _warnings(cases: Sequence[CaseBoxes], place: Sequence[int], *, pred: Path) -> tuple[str, ...]:
-    without = len(cases) - sum(at >= 0 for at in place)
-    if not without:
-        return ()
-    return (f"{pred}: no detections of {without} of {len(cases)} scans; they count as scans without boxes.",)
 
 
 def _by_iou(values: Sequence[float]) -> dict[str, float]:

@@ -83,8 +83,9 @@ def _axes() -> str:
     )
     middle, left = (LEFT + WIDTH - RIGHT) / 2, 18
     centre = (TOP + HEIGHT - BOTTOM) / 2
+    label = "False positives per scan (shaded: 95 % interval, by resampling scans)"
     return (
-        f'{columns}{rows}<text class="soft" x="{middle}" y="{HEIGHT - 12}" text-anchor="middle">'
-        f'False positives per scan (shaded: 95 % interval, by resampling scans)</text><text class="soft" x="{left}" y="{centre}" text-anchor="middle" '
+        f'{columns}{rows}<text class="soft" x="{middle}" y="{HEIGHT - 12}" text-anchor="middle">{label}</text>'
+        f'<text class="soft" x="{left}" y="{centre}" text-anchor="middle" '
         f'transform="rotate(-90 {left} {centre})">Sensitivity</text>'
     )

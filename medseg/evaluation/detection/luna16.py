@@ -13,7 +13,7 @@ from medseg.evaluation.detection.frames import frame_warning
 from medseg.evaluation.detection.froc_chart import froc_svg
 from medseg.evaluation.detection.luna16_tables import curve_table, false_positive_table, nodule_table
 from medseg.evaluation.detection.output import make_folder, write_json
-from medseg.evaluation.detection.predictions import points_of, read_marks, same_place
+from medseg.evaluation.detection.predictions import missing_files, points_of, read_marks, same_place
 from medseg.evaluation.detection.references import DetectionReference, read_reference
 from medseg.metrics.froc import (
     FP_POINTS,
@@ -145,8 +145,9 @@ def evaluate_luna16(
     """
     pred, ref = Path(pred), Path(ref)
     paths = {"exclude": Path(exclude) if exclude else None, "series": Path(series) if series else None}
-    marks = read_marks(pred)
-    reference = read_reference(ref, **paths, subset=subset, predicted=marks.case_id.tolist())
+    marks, files = read_marks(pred)
+    predicted = marks.case_id.tolist() if files is None else files
+    reference = read_reference(ref, **paths, subset=subset, predicted=predicted)
     if not len(reference.nodules.scan):
         msg = f"{ref}: no nodule in the {len(reference.case_ids)} scans that count, so there is no sensitivity."
         raise DataError(msg)
@@ -161,7 +162,10 @@ def evaluate_luna16(
         curve=froc_curve(entries),
         bootstrap=bootstrap_froc(entries),
         n_marks_left_out=left_out,
-        warnings=_warnings(points, reference, hits, pred=pred),
+        warnings=(
+            *(missing_files(pred, reference.case_ids, files) if files is not None else ()),
+            *_warnings(points, reference, hits, pred=pred),
+        ),
     )
     _write(summary, Path(out_dir))
     return summary

@@ -17,8 +17,11 @@ from medseg.volumes.detections import Detections, Marks, read_detections, read_s
 FILE = "detections.json"
 
 
-def read_marks(pred: Path) -> Marks:
+def read_marks(pred: Path) -> tuple[Marks, tuple[str, ...] | None]:
     """The marks of a submission CSV (LPS mm), or the centres of the boxes of `detections.json` files.
+
+    Returns:
+        The marks; and the cases that have a file, also one without boxes, or None for a submission.
 
     Raises:
         DataError: When nothing is there, a file cannot be read, or a row stands there twice.
@@ -26,14 +29,15 @@ def read_marks(pred: Path) -> Marks:
     if pred.is_file() and pred.suffix.lower() != ".json":
         marks = read_submission(pred, allow_duplicates=True)
         _check_rows(marks, pred)
-        return marks
+        return marks, None
     found = read_boxes(pred)
     ids = [detections.case_id for detections in found for _ in range(len(detections))]
-    return Marks(
+    marks = Marks(
         case_id=np.array(ids, dtype=np.str_),
         centre_ras_mm=box_centres(np.concatenate([np.zeros((0, 6)), *(item.box_ras_mm for item in found)])),
         score=np.concatenate([np.zeros(0), *(item.score for item in found)]),
     )
+    return marks, tuple(item.case_id for item in found)
 
 
 def read_boxes(pred: Path) -> list[Detections]:
@@ -69,6 +73,14 @@ def points_of(marks: Marks, reference: DetectionReference, *, pred: Path, listed
     kept = place >= 0
     points = Points(scan=place[kept], centre_mm=marks.centre_ras_mm[kept], score=marks.score[kept])
     return points, int(np.count_nonzero(~kept))
+
+
+def missing_files(pred: Path, cases: Sequence[str], found: Sequence[str]) -> tuple[str, ...]:
+    """A warning, in a tuple, when scans have no file of detections."""
+    without = len(set(cases) - set(found))
+    if not without:
+        return ()
+    return (f"{pred}: no detections of {without} of {len(cases)} scans; they count as scans without any.",)
 
 
 def same_place(points: Points) -> int:

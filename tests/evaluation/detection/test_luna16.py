@@ -128,6 +128,18 @@ def test_detections_score_like_the_submission(worked, tables, tmp_path, layout):
     got = evaluate_luna16(**{**worked, "pred": tmp_path / "p"}, out_dir=tmp_path / "boxes")
     assert got.counts == wanted.counts
     assert got.sensitivity_at_fp == wanted.sensitivity_at_fp
+    assert "no detections of 1 of 3 scans" in got.warnings[0]
+
+
+def test_a_file_without_boxes_is_a_scan_without_marks(tables, tmp_path):
+    tables.detections("a", [cube(0, 0, 0, 6), cube(50, 0, 0, 6)], [0.5, 0.9])
+    for case in "bcd":
+        tables.detections(case, [], [])
+    ref = tables.annotations(["a", 0, 0, 0, 6])
+    summary = evaluate_luna16(tmp_path / "pred", ref, out_dir=tmp_path / "out")
+    assert summary.counts["n_scans"] == 4
+    assert summary.sensitivity_at_fp["0.25"] == 1
+    assert summary.sensitivity_at_fp["0.125"] == 0
 
 
 def test_one_detections_file_and_a_datalist(tables, tmp_path):
@@ -140,7 +152,9 @@ def test_one_detections_file_and_a_datalist(tables, tmp_path):
     summary = evaluate_luna16(pred, ref, out_dir=tmp_path / "out")
     assert (summary.cpm, summary.counts["n_scans"]) == (1, 2)
     assert summary.reference.case_ids == ("a", "b")
-    assert summary.warnings == ()
+    assert [line.partition(": ")[2] for line in summary.warnings] == [
+        "no detections of 1 of 2 scans; they count as scans without any."
+    ]
 
 
 def test_without_a_list_of_scans_a_warning_says_which_count(worked, tmp_path):
