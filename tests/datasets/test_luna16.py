@@ -13,6 +13,7 @@ from medseg.datasets.registry import DATASETS
 from medseg.datasets.splits import datalist_of, split_cases, write_datalist
 from medseg.datasets.verify import verify_dataset
 from medseg.errors import DataError
+from medseg.volumes import luna16_csv
 
 SMALL = {"shape": (48, 40, 24), "spacing_mm": 4.5}
 HEAD = "seriesuid,coordX,coordY,coordZ,diameter_mm"
@@ -146,6 +147,23 @@ def test_the_split_is_the_official_one_and_its_datalist_has_the_boxes(folder):
     again = take_inventory(folder)
     assert again.cases == taken.cases
     assert verify_dataset(folder, workers=1).findings == ()
+
+
+def test_the_real_tables_give_888_cases_and_1186_boxes(real_data, tmp_path):
+    tables = real_data / "luna16"
+    if not tables.is_dir():
+        pytest.skip("LUNA16's tables are not on this machine (../shared/data/luna16)")
+    shutil.copytree(tables, tmp_path, dirs_exist_ok=True)
+    for number, uid in enumerate(luna16_csv.read_series(tables / "seriesuids.csv")):
+        header = tmp_path / f"subset{number % 10}" / f"{uid}.mhd"  # any subset will do here, and no voxels
+        header.parent.mkdir(exist_ok=True)
+        header.touch()
+    taken = take_inventory(tmp_path)
+    assert (len(taken.cases), taken.findings) == (888, ())
+    assert sum(len(case.facts["box_ras_mm"]) for case in taken.cases) == 1186
+    assert sum(bool(case.facts["box_ras_mm"]) for case in taken.cases) == 601
+    split = split_cases(taken)
+    assert (split.rule, split.folds) == ("listed", 10)
 
 
 @pytest.mark.parametrize("listed", [False, True])
