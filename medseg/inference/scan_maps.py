@@ -73,7 +73,8 @@ class ScanMaps:
         """The maps of each window of a row, where they are to be merged."""
         for first in range(0, len(row), self.batch_size):
             starts = row[first : first + self.batch_size]
-            batch = torch.stack([read_window(image, start, self.windows.size, flips=self.flips) for start in starts])
+            parts = [read_window(image, start, self.windows.size, flips=self.flips) for start in starts]
+            batch = torch.stack(parts) if len(parts) > 1 else parts[0][None]  # one window needs no copy
             pairs = self._pairs(self.network(batch.to(self.network_device)))
             for place, start in enumerate(starts):
                 yield start, [(self._moved(logits[place]), self._moved(offsets[place])) for logits, offsets in pairs]
