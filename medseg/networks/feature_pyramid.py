@@ -125,8 +125,8 @@ def light_feature_pyramid(
 ) -> FeaturePyramid:
     """A small encoder with a feature pyramid, for a CPU: the levels of `resnet_feature_pyramid` for 1 % of the work.
 
-    The stride of the finest level is twice `fold`, in voxels; each further one has twice the stride before it, one level
-    more than `channels` has entries.
+    The stride of the finest level is twice `fold`, in voxels, and that of each further one twice that of the one before.
+    There is one level more than `channels` has entries.
 
     Args:
         in_channels: channels of the image.
