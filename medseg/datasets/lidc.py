@@ -17,6 +17,7 @@ from pathlib import Path
 from medseg.datasets.findings import Finding
 from medseg.datasets.inventory import CaseFiles, Inventory
 from medseg.errors import DataError
+from medseg.volumes import volume_suffix
 
 _CT, _XRAY = "LidcReadMessage", "IdriReadMessage"  # the archive holds chest X-rays too
 _MOST_BYTES = 1 << 24
@@ -103,12 +104,13 @@ def xml_files(folder: Path) -> list[Path]:
 
 
 def is_lidc(folder: Path) -> bool:
-    """Whether a folder holds the archive's content, as its first XML tells, and no scans are listed otherwise."""
+    """Whether a folder holds the archive's content, as its first XML tells, and no scans."""
     first = next((path for path in folder.rglob("*.xml") if path.is_file() and path.name[0] != "."), None)
     try:
-        return first is not None and _parse(first).tag in (_CT, _XRAY)
+        told = first is not None and _parse(first).tag in (_CT, _XRAY)
     except DataError:
         return False
+    return told and not any(volume_suffix(path) for path in folder.rglob("*"))
 
 
 def inventory(folder: Path, *, name: str | None = None) -> Inventory:

@@ -85,3 +85,8 @@ def test_faults_are_found(folder):
 def test_a_folder_without_readings_is_told(tmp_path):
     with pytest.raises(DataError, match="no XML of LIDC-IDRI here"):
         DATASETS["lidc_idri_annotations"].cases(tmp_path)
+
+
+def test_readings_beside_scans_do_not_hide_them(folder, touch_volumes):
+    touch_volumes("c1/c1_ct.nii.gz", "c1/c1_seg.nii.gz", root=folder)
+    assert [case.case_id for case in take_inventory(folder).cases] == ["c1"]

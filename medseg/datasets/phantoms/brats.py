@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +12,10 @@ import numpy.typing as npt
 from medseg.datasets.datalist import with_folds
 from medseg.datasets.phantoms.anatomy import Grid, make_brain
 from medseg.datasets.phantoms.fields import Draws
+from medseg.datasets.phantoms.recipe import Recipe, is_made_by, make_recipe, write_json
 from medseg.datasets.phantoms.scanner import SEQUENCES, scan
 from medseg.datasets.phantoms.tumour import Tumour, make_tumour
-from medseg.errors import ConfigError, DataError
+from medseg.errors import ConfigError
 from medseg.labels import LabelConvention, get_convention
 from medseg.volumes import Affine, Volume, write_label_map, write_volume
 
@@ -55,14 +54,16 @@ def make_brats_phantom(
     Args:
         number: Which of the seed's phantoms.
         seed: Another seed gives other heads and tumours.
-        shape: Voxels along each axis, at least 24. A head too large for the field of view is made smaller.
+        shape: Voxels along each axis, 24 to 1024. A head too large for the field of view is made smaller.
         spacing_mm: Size of the cubic voxels.
         label_convention: Which values the labels have.
 
     Raises:
         ConfigError: When an argument is out of range.
     """
-    grid = Grid.fitted(_checked_shape(shape, spacing_mm, seed), float(spacing_mm))
+    recipe = make_recipe("brats", _VERSION, cases=number + 1, seed=seed, shape=shape, spacing_mm=spacing_mm)
+    x, y, z = recipe["shape"]
+    grid = Grid.fitted((x, y, z), recipe["spacing_mm"])
     convention = get_convention(label_convention)
     brain = make_brain(grid, Draws(seed, number, 0))
     tumour = make_tumour(brain, Draws(seed, number, 1))
@@ -105,19 +106,17 @@ def write_brats_phantoms(
         DataError: When the folder holds something else, or the disk refuses.
     """
     folder = Path(out_dir)
-    if cases < 1:
-        msg = f"cases: {cases} phantoms asked for. Wanted 1 or more."
-        raise ConfigError(msg)
-    size = _checked_shape(shape, spacing_mm, seed)
-    recipe = {"kind": "brats", "version": _VERSION, "cases": cases, "seed": seed, "shape": list(size)}
-    recipe |= {"spacing_mm": float(spacing_mm), "label_convention": label_convention}
-    known = _is_ours(folder, recipe, force=force)
-    datalist = _write_datalist(folder, recipe, get_convention(label_convention))
+    recipe = make_recipe("brats", _VERSION, cases=cases, seed=seed, shape=shape, spacing_mm=spacing_mm)
+    recipe |= {"label_convention": label_convention}
+    convention = get_convention(label_convention)
+    datalist = folder / "datalist.json"
+    known = is_made_by(datalist, recipe, force=force)
+    write_json(datalist, _description(folder, recipe, convention))
     for number in range(cases):
         missing = [path for path in case_files(folder, case_name(seed, number)).values() if not path.is_file()]
         if missing or not known:
             phantom = make_brats_phantom(
-                number, seed=seed, shape=size, spacing_mm=spacing_mm, label_convention=label_convention
+                number, seed=seed, shape=shape, spacing_mm=spacing_mm, label_convention=label_convention
             )
             _write_case(folder, phantom)
         if on_case:
@@ -143,14 +142,14 @@ def _write_case(folder: Path, phantom: Phantom) -> None:
     write_label_map(files["seg"], phantom.labels, like)
 
 
-def _write_datalist(folder: Path, recipe: dict[str, Any], convention: LabelConvention) -> Path:
+def _description(folder: Path, recipe: Recipe, convention: LabelConvention) -> Recipe:
     entries = []
     for number in range(recipe["cases"]):
         case_id = case_name(recipe["seed"], number)
         files = {name: path.relative_to(folder).as_posix() for name, path in case_files(folder, case_id).items()}
         label = files.pop("seg")
         entries.append({"case_id": case_id, "image": list(files.values()), "label": label})
-    content = {
+    return {
         "name": "BraTS-like phantoms",
         "description": "Made by medseg from a seed. No patient, no clinical meaning.",
         "modality": {str(channel): name for channel, name in enumerate(SEQUENCES)},
@@ -160,29 +159,6 @@ def _write_datalist(folder: Path, recipe: dict[str, Any], convention: LabelConve
         "training": with_folds(entries, folds=5, seed=recipe["seed"]),
         "testing": [],
     }
-    path = folder / "datalist.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        msg = f"{path}: could not be written ({error.strerror or error}). Choose another folder."
-        raise DataError(msg) from error
-    return path
-
-
-def _is_ours(folder: Path, recipe: dict[str, Any], *, force: bool) -> bool:
-    """Whether the folder holds these phantoms; refused when it holds anything else."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    try:
-        found = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))["phantom"]
-    except (OSError, ValueError, KeyError, TypeError):
-        found = None
-    if found != recipe and not force:
-        what = "other phantoms" if found else "other files"
-        msg = f"{folder}: holds {what}. Choose an empty folder, or write into it all the same with --force."
-        raise DataError(msg)
-    return bool(found == recipe)
 
 
 def _labels(tumour: Tumour, convention: LabelConvention) -> npt.NDArray[np.uint8]:
@@ -204,17 +180,3 @@ def _value(convention: LabelConvention, *words: str) -> int:
                     return value
     msg = f"label_convention: phantoms need a value for {' or '.join(words)}; known: {dict(convention.values)}."
     raise ConfigError(msg)
-
-
-def _checked_shape(shape: Sequence[int], spacing_mm: float, seed: int) -> tuple[int, int, int]:
-    if seed < 0:
-        msg = f"seed: {seed} will not do for a phantom. Wanted 0 or more."
-        raise ConfigError(msg)
-    if len(shape) != 3 or min(shape) < 24 or max(shape) > 512:
-        msg = f"shape: {tuple(shape)} will not do for a phantom. Wanted three sizes from 24 to 512, such as 96,112,80."
-        raise ConfigError(msg)
-    if not 0.5 <= spacing_mm <= 8.0:
-        msg = f"spacing_mm: {spacing_mm} will not do for a phantom. Wanted 0.5 to 8 mm."
-        raise ConfigError(msg)
-    x, y, z = (int(size) for size in shape)
-    return (x, y, z)

@@ -61,6 +61,23 @@ _AMOS = DatasetSpec(
     ),
     layout="msd",
     modalities=("ct",),
+    labels={
+        1: "spleen",
+        2: "right kidney",
+        3: "left kidney",
+        4: "gallbladder",
+        5: "oesophagus",
+        6: "liver",
+        7: "stomach",
+        8: "aorta",
+        9: "inferior vena cava",
+        10: "pancreas",
+        11: "right adrenal gland",
+        12: "left adrenal gland",
+        13: "duodenum",
+        14: "bladder",
+        15: "prostate or uterus",
+    },
     splits="imagesTr trains, imagesVa validates",
 )
 
@@ -84,6 +101,7 @@ _KITS = DatasetSpec(
     files=tuple(file for number in _KITS_CASES for file in _kits_case(number)),
     layout="kits",
     modalities=("ct",),
+    splits="none published; nnU-Net's: KFold(5, shuffle=True, random_state=12345) of the sorted ids",
     labels={1: "kidney", 2: "tumour", 3: "cyst"},
 )
 

@@ -23,6 +23,9 @@ _BAKAS = "Bakas et al. 2017, https://doi.org/10.1038/sdata.2017.117"
 _BAID = "Baid et al. 2021, https://arxiv.org/abs/2107.02314"
 
 
+_SPLITS = "none published; nnU-Net's: KFold(5, shuffle=True, random_state=12345) of the sorted ids{before}"
+
+
 def _on_synapse(synapse_id: str, archive: str, inner: str) -> tuple[FileSpec, ...]:
     return (FileSpec(name=archive, synapse_id=synapse_id, unpack=True, inner=inner),)
 
@@ -44,6 +47,7 @@ def _year(
         modalities=("t1c", "t1", "t2", "flair"),
         label_convention=f"brats{year}",
         apply=apply,
+        splits=_SPLITS.format(before=", HGG__ or LGG__ before them" if year < 2020 else "") if year < 2022 else "",
     )
 
 

@@ -174,7 +174,7 @@ def test_a_folder_of_these_phantoms_is_completed_and_any_other_refused(tmp_path)
     ("change", "message"),
     [
         ({"cases": 0}, "cases: 0 phantoms asked for"),
-        ({"shape": (96, 112)}, "Wanted three sizes from 24 to 512"),
+        ({"shape": (96, 112)}, "Wanted three sizes from 24 to 1024"),
         ({"shape": (8, 112, 80)}, "Wanted three sizes"),
         ({"spacing_mm": 0.0}, "spacing_mm: 0.0 will not do"),
         ({"label_convention": "brats1066"}, "no convention is named 'brats1066'"),
