@@ -12,6 +12,7 @@ from medseg.inference.detector import BoxDetector
 from medseg.inference.lung import LungField
 from medseg.kernels.anchors import anchors_with_shapes
 from medseg.kernels.boxes import box_iou
+from medseg.networks import RetinaNet, light_feature_pyramid
 
 SHAPES, SCALES = [[6, 8, 4], [8, 6, 5], [10, 10, 6]], (1, 2)
 
@@ -82,6 +83,20 @@ def test_several_scans_classes_and_windows_at_once():
     found = detector(sw_batch_size=3)(image, network)
     assert_equal_to_monai(found, monai_boxes(network, image))
     assert set(found[0]["label"].tolist()) == {0, 1}
+
+
+def test_our_network_equals_itself_in_monais_detector():
+    torch.manual_seed(0)
+    network = RetinaNet(
+        light_feature_pyramid(stem=8, channels=[16], blocks=[1], out_channels=16),
+        num_anchors=3,
+        head_convs=1,
+        size_divisible=(8, 8, 4),
+        prior_probability=0.45,
+    ).eval()
+    nn.init.normal_(network.classification_head.cls_logits.weight, std=0.1)
+    image = scan(48, 56, 40)
+    assert_equal_to_monai(detector()(image, network), monai_boxes(network, image))
 
 
 def test_a_network_that_gives_one_list_and_a_wrapped_one_give_the_same():
