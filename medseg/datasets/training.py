@@ -89,10 +89,15 @@ def datalist_for(
         raise DataError(msg)
     wanted = [canonical_modality(name) for name in modalities]
     file = listed.datalist_path(folder, datalist) if datalist is not None else _own_list(folder)
+    spec = spec_of(folder)
     if file:
-        return _with_folds(read_datalist(file), folder, file, folds=folds, seed=seed)
+        content = read_datalist(file)
+        if spec and not content.get("label_convention"):
+            content["label_convention"] = spec.label_convention  # MSD's own list does not say what its labels mean
+        return _with_folds(content, folder, file, folds=folds, seed=seed)
     described_by = folder / described.FILE
-    if described_by.is_file() or spec_of(folder) or is_bids(folder):
+    own_validation = (folder / "imagesVa").is_dir()
+    if described_by.is_file() or spec or own_validation or is_bids(folder):
         return _of_inventory(_inventory(folder, described_by, wanted), folds=folds, seed=seed)
     return _with_folds(_found(folder, wanted), folder, folder / "dataset.json", folds=folds, seed=seed)
 

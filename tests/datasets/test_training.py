@@ -131,3 +131,26 @@ def test_patients_that_a_datalist_names_stay_together(touch_volumes):
     folds = folds_of(datalist_for(root, modalities=["ct"]))
     assert all(folds[f"c{2 * i}"] == folds[f"c{2 * i + 1}"] for i in range(4))
     assert set(folds.values()) == {0, 1, 2, 3}
+
+
+def test_a_fetched_dataset_is_held_to_its_own_label_convention(touch_volumes):
+    ids = [f"BRATS_{i:03d}" for i in range(5)]
+    root = touch_volumes(*(f"{place}/{one}.nii.gz" for place in ("imagesTr", "labelsTr") for one in ids))
+    listed = [{"image": f"./imagesTr/{one}.nii.gz", "label": f"./labelsTr/{one}.nii.gz"} for one in ids]
+    names = {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}
+    (root / "dataset.json").write_text(json.dumps({"modality": names, "training": listed}))
+    (root / RECORD).write_text(json.dumps({"name": "msd_task01_braintumour"}))
+    arguments = {"dataset_dir": root, "modalities": ["flair"]}
+    assert len(training_items(**arguments, label_convention="msd_task01")) == 4
+    with pytest.raises(DataError, match="the labels are msd_task01, the bundle takes them for brats2017"):
+        training_items(**arguments, label_convention="brats2017")
+
+
+def test_a_folders_own_validation_cases_validate(touch_volumes):
+    names = {"Tr": ("a_1", "a_2"), "Va": ("a_3",)}
+    root = touch_volumes(
+        *(f"{kind}{part}/{one}.nii.gz" for part in names for one in names[part] for kind in ("images", "labels"))
+    )
+    arguments = {"dataset_dir": root, "modalities": ["ct"], "fold": 3}
+    assert [item["case_id"] for item in training_items(**arguments)] == ["a_1", "a_2"]
+    assert [item["case_id"] for item in training_items(**arguments, section="validation")] == ["a_3"]
