@@ -113,6 +113,6 @@ def _check_rows(marks: Marks, pred: Path) -> None:
         x, y, z = marks.centre_ras_mm[row] * (-1.0, -1.0, 1.0)
         msg = (
             f"{pred}: series {marks.case_id[row]} has the mark ({x:g}, {y:g}, {z:g}) with probability "
-            f"{marks.score[row]:g} {times[first == row][0]} times ({twice.size} such marks). Keep one of each."
+            f"{marks.score[row]:g} {times[first == row][0]} times; such marks in all: {twice.size}. Keep one of each."
         )
         raise DataError(msg)
