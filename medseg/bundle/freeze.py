@@ -123,11 +123,17 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_zip(folder: Path, path: Path) -> None:
-    """Packs a folder in an order, and without times, owners and modes, so that equal files give equal bytes."""
+def write_zip(folder: Path, path: Path, *, below: bool = True) -> None:
+    """Packs a folder in an order, and without times, owners and modes, so that equal files give equal bytes.
+
+    Args:
+        folder: The folder.
+        path: The zip file.
+        below: Whether its content lies below the folder's name in the zip.
+    """
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-            name = (Path(folder.name) / file.relative_to(folder)).as_posix()
+            name = (Path(folder.name if below else "") / file.relative_to(folder)).as_posix()
             info = zipfile.ZipInfo(name, date_time=_EPOCH)
             info.compress_type, info.external_attr, info.create_system = zipfile.ZIP_DEFLATED, 0o644 << 16, 3
             archive.writestr(info, file.read_bytes(), compresslevel=6)

@@ -127,12 +127,22 @@ def _config_values(name: str, plan: Plan, found: Fingerprint, *, convention: Dec
         "spacing_mm": flow(plan.spacing_mm),
         "roi_size": flow(plan.roi_size),
         "channels": flow(plan.channels),
-        "strides": flow(plan.strides),
+        "strides": _strides(plan),
         "crop": f"{crop}  allow_smaller: true\n" if plan.crop else "",
         "normalize": _normalize(plan),
         "cache_cases": str(cache_cases(plan, found)),
         "flips": "".join(flip.format(axis) for axis in plan.mirror_axes),
     }
+
+
+def _strides(plan: Plan) -> str:
+    """A number for each level where the axes agree, else a stride for each axis.
+
+    The latter is an expression: MONAI's UNet takes it, but its signature says numbers.
+    """
+    if all(len(set(stride)) == 1 for stride in plan.strides):
+        return flow([stride[0] for stride in plan.strides])
+    return f"${plan.strides}"
 
 
 def _normalize(plan: Plan) -> str:

@@ -15,6 +15,7 @@ from medseg.bundle.compose import compose, config_file
 from medseg.bundle.documents import read_document
 from medseg.bundle.find import find_bundle
 from medseg.bundle.freeze import fitting_metadata
+from medseg.bundle.metadata_shapes import side_units
 from medseg.bundle.plan import fitted, largest_patch, target_spacing
 from medseg.datasets.fingerprint import Fingerprint
 from medseg.errors import ConfigError
@@ -52,7 +53,7 @@ def _fitted_values(old: Path, found: Fingerprint) -> dict[str, Any]:
         raise ConfigError(msg)
     spacing = target_spacing(found)
     shape = [size * old_mm / new for size, old_mm, new in zip(found.shape_vox, found.spacing_mm, spacing, strict=True)]
-    units = _units(old)
+    units = side_units(read_document(old / "configs" / "metadata.json").content)
     roi = fitted(largest_patch(shape, spacing), shape=shape, strides=[units])
     values = {"spacing_mm": spacing, "roi_size": roi, "modalities": list(found.modalities)}
     return values | _labels(old, config["label_convention"], found)
@@ -72,14 +73,6 @@ def _labels(old: Path, convention: Declared, found: Fingerprint) -> dict[str, An
         f"Leave --from out to get a bundle for these labels."
     )
     raise ConfigError(msg)
-
-
-def _units(old: Path) -> list[int]:
-    """What each side of a window must be a multiple of, from the metadata's `32*n`."""
-    meta = read_document(old / "configs" / "metadata.json").content
-    shape = meta.get("network_data_format", {}).get("inputs", {}).get("image", {}).get("spatial_shape", [])
-    numbers = [re.match(r"(\d+)\s*\*", str(size)) for size in shape]
-    return [int(number[1]) if number else 1 for number in numbers] or [1, 1, 1]
 
 
 def _set_values(root: Path, values: Mapping[str, Any]) -> None:

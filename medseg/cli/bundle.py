@@ -22,19 +22,34 @@ def list_() -> None:
 
 
 @bundle_app.command()
-def check(bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or path.")]) -> None:
+def check(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or path.")],
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what a rule can mend; say what was changed.")] = False,
+    preset: Annotated[
+        list[str] | None, typer.Option("--preset", metavar="P", help="Check it with this preset laid over it.")
+    ] = None,
+    notes: Annotated[bool, typer.Option("--notes", help="Show what cannot be helped, too.")] = False,
+) -> None:
     """Check a bundle's files and configs without importing or running anything of it.
 
-    Finds targets that do not exist, arguments that do not fit, references to nothing, bad expressions, circles,
-    and missing files, metadata or ids. Exit code 1 when there is an error.
+    Finds targets that do not exist, arguments that do not fit, references to nothing, keys that nothing reads, texts
+    that YAML or MONAI reads as something else, channels, patches and labels that do not agree, and missing files,
+    metadata or ids. Exit code 1 when there is an error.
     """
     from medseg.bundle.check import check_bundle
+    from medseg.bundle.find import find_bundle
+    from medseg.bundle.fix import mend
 
-    findings = check_bundle(bundle)
+    found = check_bundle(bundle, presets=preset)
+    if fix:
+        for line in mend(find_bundle(bundle), found):
+            typer.echo(f"fixed: {line}")
+        found = check_bundle(bundle, presets=preset)
+    findings = [finding for finding in found if notes or finding.level != "note"]
     for finding in findings:
         typer.echo(f"{finding.level}: {finding}")
     errors = sum(finding.level == "error" for finding in findings)
-    warnings = len(findings) - errors
+    warnings = sum(finding.level == "warning" for finding in findings)
     typer.echo(f"{bundle}: {errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     if errors:
         raise typer.Exit(1)
@@ -84,3 +99,42 @@ def freeze(
     from medseg.bundle.freeze import freeze as write_frozen
 
     typer.echo(write_frozen(bundle, output, weights=weights, overrides=overrides or []))
+
+
+@bundle_app.command()
+def export(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or path.")],
+    format_: Annotated[
+        Literal["torchscript", "onnx", "openvino", "tensorrt", "pt2"], typer.Option("--format", help="The file format.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes of the config.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="Weights file or run folder.", show_default="the bundle's own"),
+    ] = None,
+    network_only: Annotated[
+        bool, typer.Option("--network-only", help="Leave out the pipeline around the network.")
+    ] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Run what the bundle can execute.")] = False,
+) -> None:
+    """Write the network for other programs and, for onnx and openvino, a pipeline that needs neither torch nor MONAI.
+
+    The pipeline is compared with the bundle on a phantom; the figures stand in the exported README.md.
+
+    Example: medseg bundle export brats_mri_segmentation --format onnx --weights runs/brats -o brats_onnx
+    """
+    from medseg.bundle.export import export as write_export
+
+    made = write_export(
+        bundle,
+        output,
+        format_=format_,
+        weights=weights,
+        overrides=overrides or [],
+        network_only=network_only,
+        trust=trust,
+    )
+    if made.parity is not None:
+        typer.echo(f"Dice with the bundle on a phantom: {made.parity.worst:.6f}", err=True)
+    typer.echo(made.folder)

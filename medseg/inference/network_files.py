@@ -87,7 +87,7 @@ def write_onnx(example: Example, path: Path) -> None:
         import onnx
     except ImportError as error:
         raise not_installed(_ONNX) from error
-    axes = {name: AXES for name in (INPUT, *example.names)}
+    axes = dict.fromkeys((INPUT, *example.names), AXES)
     with _quiet(), torch.inference_mode():
         # The exporter on top of torch.export needs one more package and ten times as long, for the same graph.
         torch.onnx.export(
@@ -182,18 +182,25 @@ FORMATS: dict[str, NetworkFile] = {
 }
 
 
-def label_map_of(
+def run_bundle(
     item: Mapping[str, Any], *, preprocessing: Any, inferer: Any, network: torch.nn.Module, postprocessing: Any
-) -> Any:
-    """The label map `(X, Y, Z)` that the bundle's own steps give for a case, in float32 throughout."""
+) -> tuple[Any, Any]:
+    """What the bundle's own steps give for a case, in float32 throughout.
+
+    Returns:
+        The probabilities `(R, X, Y, Z)` as `Invertd` leaves them, and the label map `(X, Y, Z)`.
+    """
     with torch.inference_mode():
         data = preprocessing(dict(item))
         data["pred"] = inferer(data["image"][None].as_tensor(), network.eval())[0]
         data["pred"] = type(data["image"])(data["pred"]).copy_meta_from(data["image"])
+        probabilities = data["pred"]
         for transform in postprocessing.transforms:
             if type(transform).__name__ != "SaveCased":
                 data = transform(data)
-    return data["pred"][0].numpy()
+            if type(transform).__name__ == "Invertd":
+                probabilities = data["pred"]
+    return probabilities.numpy(), data["pred"][0].numpy()
 
 
 @contextmanager

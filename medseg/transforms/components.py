@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform
-from scipy import ndimage
 
 from medseg.errors import ConfigError
+from medseg.labels.components import small_components
 
 
 class DropSmallComponentsd(MapTransform):
@@ -43,17 +41,3 @@ class DropSmallComponentsd(MapTransform):
             specks = small_components(item[key][self.outer].cpu().numpy() > 0, share=self.share)
             item[key] = item[key] * torch.from_numpy(~specks).to(item[key].device)
         return item
-
-
-def small_components(mask: npt.NDArray[np.bool_], *, share: float) -> npt.NDArray[np.bool_]:
-    """The voxels of components that hold fewer than `share` times the voxels of the largest one.
-
-    >>> small_components(np.array([[[1, 1, 1, 0, 1]]], dtype=bool), share=0.5).astype(int).tolist()
-    [[[0, 0, 0, 0, 1]]]
-    """
-    components, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
-    if count < 2:
-        return np.zeros_like(mask)
-    sizes = np.bincount(components.ravel())[1:]
-    small = np.concatenate([[False], sizes < share * sizes.max()])
-    return np.asarray(small[components])
