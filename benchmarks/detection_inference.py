@@ -5,8 +5,9 @@ Run: python benchmarks/detection_inference.py [--depths 192 600] [--window 512 5
 The network is a stub that costs little (one strided convolution, strides 4x4x2, 8x8x4 and 16x16x8, three anchors a
 cell), so that what is timed is the work around it: windows, merging, boxes, suppression. Both get the same float32 scan
 in memory, the same windows and thresholds. Memory is the peak of the resident set above its level before the call; the
-scan itself (4 bytes a voxel) is not in it. The run fails when boxes differ by more than 1e-3 voxel, or scores by more
-than 1e-4. MONAI's detector needs torchvision for training only, and none is installed here.
+scan itself (4 bytes a voxel) is not in it; the network's own memory is, and stderr says how much that is. The run fails
+when boxes differ by more than 1e-3 voxel, or scores by more than 1e-4. MONAI's detector needs torchvision for training
+only, and none is installed here.
 """
 
 from __future__ import annotations
@@ -111,9 +112,15 @@ def compare(depth: int, window: list[int], *, repeats: int) -> None:
             seconds.append(time.perf_counter() - start)
             rest.append(seconds[-1] - network.seconds)
     memory = [peak_mb(call) for call in calls]
-    for part, times in {"": whole, ", without the network's time": around}.items():
+    part = image[(..., *(slice(side) for side in window))]
+    print(
+        f"network alone, one window: {peak_mb(torch.no_grad()(lambda: network(part))):.0f} MB",
+        file=sys.stderr,
+        flush=True,
+    )
+    for name, times in {"": whole, ", without the network's time": around}.items():
         costs = (Cost(statistics.median(seconds), mb) for seconds, mb in zip(times, memory, strict=True))
-        print_row(f"512x512x{depth}{part}", *costs, agreement=agreement)
+        print_row(f"512x512x{depth}{name}", *costs, agreement=agreement)
 
 
 def main() -> None:
