@@ -3,7 +3,7 @@
 A name gets in when nothing in reach of its arguments runs code or commands, unpickles, opens a connection, or writes
 text of the config's choice to a file of its choice. Whole packages are never let in. Components, which are what
 `_target_` names, stand one per line in `allowed_components.txt`; `tests/bundle/test_allowed.py` holds that list
-against the installed packages, and says how to renew it.
+against the installed packages, and says how to renew it. medseg's own stand in the `__all__` of their rooms.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from functools import cache
 from pathlib import Path
 
 from medseg.bundle.signatures import resolve_name, signature_of
-from medseg.bundle.sources import NotFoundError, monai_definitions
+from medseg.bundle.sources import NotFoundError, listed_names, monai_definitions
 
+# Rooms of medseg whose components configs name: what their `__all__` lists is let in too.
+ROOMS = ("transforms", "networks", "losses", "inference", "engines", "datasets")
 COMPONENTS = Path(__file__).with_name("allowed_components.txt")
 
 # Modules that `$import` may bring in. Their names alone are no values: only the dotted names below are.
@@ -207,8 +209,9 @@ def why_denied(name: str) -> str:
 
 @cache
 def components() -> frozenset[str]:
-    """The names in `allowed_components.txt`."""
-    return _names_in(COMPONENTS)
+    """The names in `allowed_components.txt`, and the public ones of medseg's own rooms."""
+    own = {f"medseg.{room}.{name}" for room in ROOMS for name in listed_names(f"medseg.{room}")}
+    return _names_in(COMPONENTS) | own
 
 
 @cache

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from medseg.bundle import ids
-from medseg.bundle.compose import LAYERS, Composition, bundle_documents, compose, config_file
-from medseg.bundle.documents import Document
-from medseg.bundle.files import file_problems
-from medseg.bundle.find import find_bundle
+from medseg.bundle.check_keys import argument_files, hidden_keys, unlinked_properties, unread_keys
+from medseg.bundle.check_model import channel_counts, label_names, missing_elements, patch_sizes, shapes
+from medseg.bundle.check_values import argument_kinds, document_traps, value_traps
+from medseg.bundle.compose import LAYERS, Composition, compose, config_file
+from medseg.bundle.documents import Document, read_document
+from medseg.bundle.files import file_problems, unreadable
+from medseg.bundle.find import find_bundle, find_preset, list_presets
+from medseg.bundle.findings import Finding, Fix, Found
 from medseg.bundle.references import circle_from, expression_problem, imported_names, is_expression, references_in
 from medseg.bundle.signatures import Signature, signature_of
 from medseg.bundle.sources import NotFoundError
 from medseg.errors import ConfigError
+
+__all__ = ["Finding", "check_bundle", "check_composition", "require_clean"]
 
 # BUNDLES of the zoo: ids that monai.bundle's workflows need, and those that consumers may ask for.
 _REQUIRED: dict[str, str] = {
@@ -47,61 +54,150 @@ _LEAST = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong.
-
-    Attributes:
-        where: File, line and key.
-        message: What is wrong and what to do.
-        level: `error` when it cannot run, `warning` when somebody will stumble over it.
-    """
-
-    where: str
-    message: str
-    level: str = "error"
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
-
-
-_Found = Iterator[tuple[str, str, str]]
-
-
-def check_bundle(bundle: str | Path) -> list[Finding]:
+def check_bundle(bundle: str | Path, *, presets: Sequence[str] | None = None) -> list[Finding]:
     """Everything that is wrong with a bundle's files and the configs they make.
+
+    Args:
+        bundle: Name or path of the bundle.
+        presets: Names or paths of presets to lay over it, besides its own. When None, all that a name can reach, of
+            which only sizes, counts and the keys that they touch are looked at.
 
     Raises:
         ConfigError: When no bundle is there.
     """
     root = find_bundle(bundle)
-    findings = [Finding(where, message, level) for where, message, level in file_problems(root)]
+    findings = list(file_problems(root))
+    documents: dict[str, Document] = {}
+    for name in dict.fromkeys(name for layers in LAYERS.values() for name in layers):
+        findings += _read(root, name, documents)
+    compositions = []
     for workflow in LAYERS:
-        if config_file(root, workflow) is None:
-            continue
         try:
-            findings += [f for d in bundle_documents(root, workflow) for f in _check_document(d, root)]
-            findings += check_composition(compose(root, workflow))
+            composition = _compose(root, workflow, documents)
         except ConfigError as error:
-            findings.append(Finding(workflow, str(error).replace(f"{root}/", "")))
-    return list(dict.fromkeys(findings))
+            findings.append(unreadable(error, root))
+            continue
+        if composition is not None:
+            compositions.append(composition)
+            findings += check_composition(composition)
+            findings += _check_against_metadata(composition)
+            findings += hidden_keys([documents[n] for n in _layers(root, workflow, documents)], root)
+    if len(documents) == sum(
+        config_file(root, name) is not None for name in ("common", "train", "inference", "evaluate")
+    ):
+        findings += unread_keys(compositions)
+    findings += argument_files(root, compositions)
+    findings += _check_presets(root, presets, documents)
+    return sorted(dict.fromkeys(findings), key=_place)
+
+
+def _place(finding: Finding) -> tuple[str, int]:
+    line = finding.where.partition(": ")[0].rpartition(":")[2]
+    return finding.file, int(line) if line.isdigit() else 0
+
+
+def _read(root: Path, name: str, documents: dict[str, Document]) -> Iterator[Finding]:
+    path = config_file(root, name)
+    if path is None:
+        return
+    try:
+        documents[name] = read_document(path, strict=False)
+    except ConfigError as error:
+        yield unreadable(error, root)
+        return
+    yield from document_traps(documents[name], root)
+
+
+def _layers(root: Path, workflow: str, documents: dict[str, Document]) -> list[str]:
+    """The files that make a workflow; the zoo's evaluate.json lies over its train.json."""
+    names = LAYERS[workflow]
+    evaluate = documents.get("evaluate")
+    if workflow == "evaluate" and config_file(root, "common") is None and evaluate is not None:
+        keys = [ids.normalize(str(key)) for key in evaluate.content]
+        if any(key.startswith("validate") for key in keys):
+            names = ("train", "evaluate")
+    return [name for name in names if config_file(root, name) is not None]
+
+
+def _compose(
+    root: Path, workflow: str, documents: dict[str, Document], presets: Sequence[str] = ()
+) -> Composition | None:
+    """The composition of a workflow; None when the bundle lacks one of its files, or it cannot be read."""
+    layers = _layers(root, workflow, documents)
+    if workflow not in layers or any(name not in documents for name in layers):
+        return None
+    return compose(root, workflow, presets=presets, documents=[documents[n] for n in layers])
+
+
+def _check_against_metadata(composition: Composition) -> Iterator[Finding]:
+    path = composition.bundle_root / "configs" / "metadata.json"
+    try:
+        metadata = read_document(path, strict=False)
+    except ConfigError:
+        return
+    for check in (channel_counts, label_names, shapes):
+        yield from check(composition, metadata)
+
+
+def _check_presets(root: Path, presets: Sequence[str] | None, documents: dict[str, Document]) -> Iterator[Finding]:
+    """What presets break that the bundle alone does not."""
+    wanted = [*map(str, sorted((root / "configs" / "presets").glob("*.*"))), *(presets or ())]
+    for name in [*wanted, *(list_presets() if presets is None else ())]:
+        try:
+            document = read_document(find_preset(name), strict=False)
+        except ConfigError as error:
+            yield unreadable(error, root)
+            continue
+        yield from document_traps(document, root)
+        for workflow in LAYERS:
+            try:
+                composition = _compose(root, workflow, documents, presets=[name])
+            except ConfigError as error:
+                yield unreadable(error, root)
+                break
+            if composition is None:
+                continue
+            place = str(document.path.relative_to(root) if document.path.is_relative_to(root) else document.path)
+            checks = _CHECKS if name in wanted else _OF_SIZES
+            yield from (f for f in _run_checks(composition, checks) if f.where.startswith(f"{place}:"))
 
 
 def check_composition(composition: Composition) -> list[Finding]:
     """Everything that is wrong with one composed config: targets, arguments, references, expressions, missing ids."""
-    checks: tuple[Callable[[Composition], _Found], ...] = (
-        _missing_ids,
-        _counts,
-        _components,
-        _references,
-        _expressions,
-        _circles,
-    )
+    return _run_checks(composition, _CHECKS)
+
+
+def _run_checks(composition: Composition, checks: Sequence[Callable[[Composition], Found]]) -> list[Finding]:
     return [
-        Finding(composition.where(id_), message, level)
+        Finding(_where(composition, id_), message, level, _fix(composition, id_, message))
         for check in checks
         for id_, message, level in check(composition)
     ]
+
+
+def _where(composition: Composition, id_: str) -> str:
+    """Where an id stands, or the file that should have it."""
+    if ids.contains(composition.config, id_.split(ids.SEP)[0]):
+        return composition.where(id_)
+    path = config_file(composition.bundle_root, composition.workflow)
+    return f"configs/{path.name}:1: {id_}" if path is not None else id_
+
+
+def _fix(composition: Composition, id_: str, message: str) -> Fix | None:
+    """The change of a line that a message announces by what to write instead."""
+    line = composition.where(id_).partition(": ")[0].rpartition(":")[2]
+    if not line.isdigit() or not ids.contains(composition.config, id_):
+        return None
+    value = ids.get_at(composition.config, id_)
+    if message.endswith("without quotes.") and isinstance(value, str):
+        new = message.partition(" Write ")[2].split(" ")[0]
+        return Fix(int(line), value, value if new == "the" else new)
+    if "a reference stands alone. Write $@" in message:
+        new = message.partition(" Write ")[2].removesuffix(".")
+        return Fix(int(line), value, new)
+    if "Did you mean '_target_'?" in message:
+        return Fix(int(line), id_.rpartition(ids.SEP)[2], "_target_")
+    return None
 
 
 def require_clean(composition: Composition) -> None:
@@ -117,7 +213,7 @@ def require_clean(composition: Composition) -> None:
         raise ConfigError(msg)
 
 
-def _missing_ids(composition: Composition) -> _Found:
+def _missing_ids(composition: Composition) -> Found:
     for level, table in (("error", _REQUIRED), ("warning", _EXPECTED)):
         for id_ in table[composition.workflow].split():
             if not ids.contains(composition.config, id_):
@@ -125,7 +221,7 @@ def _missing_ids(composition: Composition) -> _Found:
                 yield id_, f"missing from the {composition.workflow} config; {wanted}.", level
 
 
-def _counts(composition: Composition) -> _Found:
+def _counts(composition: Composition) -> Found:
     for id_, least in _LEAST.items():
         value = composition.config.get(id_)
         for number in value if isinstance(value, list) else [value]:
@@ -133,7 +229,7 @@ def _counts(composition: Composition) -> _Found:
                 yield id_, f"{number!r} is too small or no whole number; wanted from {least} on.", "error"
 
 
-def _components(composition: Composition) -> _Found:
+def _components(composition: Composition) -> Found:
     for id_, value in ids.walk(composition.config):
         if not ids.is_component(value) or str(value.get("_disabled_", "")).strip().lower() == "true":
             continue
@@ -147,13 +243,15 @@ def _components(composition: Composition) -> _Found:
             yield from _call(id_, target, value)
 
 
-def _call(id_: str, target: str, component: dict[str, Any]) -> _Found:
+def _call(id_: str, target: str, component: dict[str, Any]) -> Found:
     try:
         signature = signature_of(target)
     except NotFoundError as error:
         yield f"{id_}::_target_", f"{target!r} does not exist: {error}", "error"
         return
     given = [name for name in component if name not in ids.COMPONENT_KEYS and name != "_debug_"]
+    for name, message in argument_kinds(target, {name: component[name] for name in given}):
+        yield f"{id_}::{name}", message, "error"
     for name in given:
         if not signature.open_ended and name not in signature.names:
             yield f"{id_}::{name}", f"{target} takes no argument {name!r}.{_instead(name, signature)}", "error"
@@ -170,7 +268,7 @@ def _instead(name: str, signature: Signature) -> str:
     return f" It takes: {', '.join(signature.names)}." if signature.names else " It takes none."
 
 
-def _references(composition: Composition) -> _Found:
+def _references(composition: Composition) -> Found:
     config = composition.config
     for id_, value in ids.walk(config):
         for target in references_in(value, id_):
@@ -184,11 +282,9 @@ def _references(composition: Composition) -> _Found:
                 yield id_, f"'@{target}' is _disabled_ and leaves None in the list. Write it inline instead.", "error"
         if isinstance(value, str) and value.startswith("%"):
             yield from _macro(config, id_, value)
-        elif isinstance(value, str) and "#" in value and not _is_old_id(value):
-            yield id_, f"{value!r}: MONAI turns every '#' into '::'. Say it without '#'.", "error"
 
 
-def _macro(config: dict[str, Any], id_: str, value: str) -> _Found:
+def _macro(config: dict[str, Any], id_: str, value: str) -> Found:
     target = ids.normalize(value[1:])
     if any(f".{suffix}{ids.SEP}" in f"{target}{ids.SEP}" for suffix in ("json", "yaml", "yml")):
         message = f"{value!r} is read from the working directory, which differs between users. Use a reference."
@@ -203,22 +299,34 @@ def _is_known(composition: Composition, target: str) -> bool:
 
 
 def _is_none_in_list(config: dict[str, Any], id_: str, value: str, target: str) -> bool:
-    if is_expression(value) or target.startswith("_meta_"):
+    if target.startswith("_meta_") or not _is_disabled(ids.get_at(config, target)):
         return False
+    if is_expression(value):
+        return f"@{target}" in _listed(value)
     parent = id_.rpartition(ids.SEP)[0]
-    content = ids.get_at(config, target)
-    in_list = bool(parent) and isinstance(ids.get_at(config, parent), list)
-    return in_list and ids.is_component(content) and bool(content.get("_disabled_", False))
+    return bool(parent) and isinstance(ids.get_at(config, parent), list)
 
 
-def _is_old_id(value: str) -> bool:
-    """Whether `#` separates the parts of a reference, as in `@train#trainer`."""
-    return value[:1] in ("@", "$") and all(
-        part[:1].isidentifier() or part[:1].isdigit() for part in value.split("#")[1:]
-    )
+def _is_disabled(content: Any) -> bool:
+    if not ids.is_component(content):
+        return False
+    flag = content.get("_disabled_", False)
+    # Any expression may come to true.
+    return flag.strip().lower() == "true" or flag[:1] in ("$", "@") if isinstance(flag, str) else bool(flag)
 
 
-def _expressions(composition: Composition) -> _Found:
+def _listed(expression: str) -> set[str]:
+    """References that stand as elements of a list in an expression."""
+    try:
+        tree = ast.parse(re.sub(r"@(\w+(?:::\w+)*)", lambda m: f"ref_('{m[1]}')", expression[1:].strip()), mode="eval")
+    except SyntaxError:
+        return set()
+    lists = [n for n in ast.walk(tree) if isinstance(n, ast.List | ast.Tuple)]
+    calls = [e for n in lists for e in n.elts if isinstance(e, ast.Call) and ast.unparse(e.func) == "ref_"]
+    return {f"@{ast.literal_eval(c.args[0])}" for c in calls if isinstance(c.args[0], ast.Constant)}
+
+
+def _expressions(composition: Composition) -> Found:
     names = imported_names(composition.config)
     for id_, value in ids.walk(composition.config):
         if is_expression(value):
@@ -227,18 +335,23 @@ def _expressions(composition: Composition) -> _Found:
                 yield id_, problem, "error"
 
 
-def _circles(composition: Composition) -> _Found:
+def _circles(composition: Composition) -> Found:
     for start in ("initialize", "run", "finalize"):
         circle = circle_from(composition.config, start)
         if circle:
             yield circle[0], f"the references form a circle: {' -> '.join(circle)}.", "error"
 
 
-def _check_document(document: Document, root: Path) -> Iterator[Finding]:
-    shown = document.path.relative_to(root)
-    for trap in document.traps:
-        if trap.kind == "number":
-            plain = repr(float(trap.text))
-            better = plain if "." in plain else plain.replace("e", ".0e")
-            where = f"{shown}:{trap.line}: {trap.id_}"
-            yield Finding(where, f"stock MONAI reads {trap.text} as text, since YAML 1.1 wants a dot. Write {better}.")
+_CHECKS: tuple[Callable[[Composition], Found], ...] = (
+    _missing_ids,
+    _counts,
+    _components,
+    _references,
+    _expressions,
+    _circles,
+    value_traps,
+    unlinked_properties,
+    patch_sizes,
+    missing_elements,
+)
+_OF_SIZES: tuple[Callable[[Composition], Found], ...] = (_counts, value_traps, patch_sizes)

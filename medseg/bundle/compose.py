@@ -112,6 +112,7 @@ def compose(
     presets: Sequence[str] = (),
     overrides: Sequence[str] = (),
     run: Path | None = None,
+    documents: Sequence[Document] | None = None,
 ) -> Composition:
     """The config of a bundle's workflow with a run's model, presets and overrides laid over it, in this order.
 
@@ -121,12 +122,14 @@ def compose(
         presets: Names or paths of presets.
         overrides: `KEY=VALUE` tokens.
         run: Folder of a training run of this bundle, whose network, modalities and other shared values count.
+        documents: The bundle's files, when they have been read already.
 
     Raises:
         ConfigError: For a bundle, preset, file, key or value that cannot be.
     """
     composition = Composition(bundle_root=find_bundle(bundle), workflow=workflow, config={})
-    for document in bundle_documents(composition.bundle_root, workflow):
+    read = bundle_documents(composition.bundle_root, workflow) if documents is None else documents
+    for document in read:
         _lay(composition, document)
     if run is not None:
         _lay_run(composition, read_document(run / CONFIG))
@@ -145,8 +148,13 @@ def apply_token(composition: Composition, token: str) -> None:
         _forget(composition, override.id_)
 
 
-def bundle_documents(root: Path, workflow: str) -> list[Document]:
+def bundle_documents(root: Path, workflow: str, *, strict: bool = True) -> list[Document]:
     """The files that make up a workflow of the bundle.
+
+    Args:
+        root: The bundle's folder.
+        workflow: `train`, `inference` or `evaluate`.
+        strict: As in `read_document`.
 
     Raises:
         ConfigError: When the workflow's own file is missing, or one cannot be read.
@@ -156,7 +164,7 @@ def bundle_documents(root: Path, workflow: str) -> list[Document]:
         if path is None and name in ("train", "inference"):
             msg = f"{root.name}: the bundle has no configs/{name}.yaml, so it cannot {workflow}."
             raise ConfigError(msg)
-    return [read_document(path) for _, path in found if path is not None]
+    return [read_document(path, strict=strict) for _, path in found if path is not None]
 
 
 def config_file(root: Path, name: str) -> Path | None:
@@ -195,7 +203,9 @@ def _set(composition: Composition, key: str, value: Any, document: Document) -> 
             _forget(composition, id_)
             composition.sources[id_] = document
     except KeyError:
-        msg = f"{document.path}: {key!r} has no parent in the files before it."
+        line = document.lines.get(key)
+        where = f"{document.path}:{line}" if line else str(document.path)
+        msg = f"{where}: {key!r} has no parent in the files before it."
         raise ConfigError(msg) from None
 
 

@@ -40,8 +40,8 @@ class Trap:
         id_: Where it stands.
         text: As written.
         kind: `twice` for a key that comes again, `number` for a float that stock MONAI reads as text, `none` for
-            `None`, `switch` for yes, no, on and off, `octal` and `clock` for whole numbers written as 010 and 1:30, `key` for a
-            key that is no text.
+            `None`, `switch` for yes, no, on and off, `octal` and `clock` for whole numbers written as 010 and 1:30,
+            `key` for a key that is no text.
     """
 
     line: int
@@ -117,11 +117,17 @@ def _read_yaml(path: Path, text: str) -> Document:
         finally:
             loader.dispose()
     except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
+        mark = _mark(error)
         where = f"{path}:{mark.line + 1}" if mark is not None else f"{path}"
         msg = f"{where}: not valid YAML: {_problem(error)}."
         raise ConfigError(msg) from error
     return Document(path=path, content=_mapping(path, content), lines=walk.lines, traps=tuple(walk.traps))
+
+
+def _mark(error: Exception) -> Any:
+    """Where the error is: where the bracket or quote was opened that is not closed, else where it was noticed."""
+    opened = re.search(r"flow (sequence|mapping)|quoted scalar", str(getattr(error, "context", "")))
+    return getattr(error, "context_mark" if opened else "problem_mark", None)
 
 
 class _Walk:

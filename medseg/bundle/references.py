@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import difflib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -86,13 +87,40 @@ def expression_problem(text: str, id_: str, names: set[str]) -> str | None:
 
 
 def _absent(tree: ast.AST) -> Iterator[str]:
-    """What an expression takes from medseg or MONAI that is not there."""
+    """What an expression takes from medseg, MONAI or torch that is not there, or calls by other arguments."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and re.fullmatch(r"(medseg|monai)(\.\w+)+", ast.unparse(node)):
+        name = _dotted(node)
+        if name is not None:
             try:
-                signature_of(ast.unparse(node))
+                signature_of(name)
             except NotFoundError as error:
-                yield f"{ast.unparse(node)!r} does not exist: {error}"
+                yield f"{name!r} does not exist: {error}"
+        elif isinstance(node, ast.Call):
+            yield from _unbound(node)
+
+
+def _dotted(node: ast.AST) -> str | None:
+    if not isinstance(node, ast.Attribute):
+        return None
+    text = ast.unparse(node)
+    return text if re.fullmatch(r"(medseg|monai|torch)(\.\w+)+", text) else None
+
+
+def _unbound(call: ast.Call) -> Iterator[str]:
+    name = _dotted(call.func)
+    try:
+        signature = signature_of(name) if name else None
+    except NotFoundError:
+        return
+    if signature is None or signature.open_ended:
+        return
+    given = [k.arg for k in call.keywords]
+    for keyword in given:
+        if keyword is not None and keyword not in signature.names:
+            close = difflib.get_close_matches(keyword, signature.names, n=1, cutoff=0.5)
+            yield f"{name} takes no argument {keyword!r}.{f' Did you mean {close[0]!r}?' if close else ''}"
+    if not call.args and None not in given:
+        yield from (f"{name} needs the argument {r!r}." for r in signature.required if r not in given)
 
 
 def circle_from(config: dict[str, Any], id_: str) -> list[str] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from medseg.bundle.sources import (
@@ -41,12 +41,14 @@ class Signature:
         required: Those without a default.
         open_ended: Whether it takes any other name too (`**kwargs`).
         unnamable: Required arguments that can be given by position only.
+        annotations: The annotation of each named argument that has one, as text.
     """
 
     names: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     open_ended: bool = False
     unnamable: tuple[str, ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
 
 
 ANY = Signature(open_ended=True)
@@ -133,7 +135,7 @@ def _maker_signature(cls: Definition, maker: ast.FunctionDef) -> Signature:
     # Names that the body itself takes out of **kwargs stand in it as text.
     named = [n.value for n in ast.walk(maker) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     names = tuple(dict.fromkeys([*own.names, *base.names, *filter(str.isidentifier, named)]))
-    return Signature(names=names, required=own.required, open_ended=base.open_ended, unnamable=own.unnamable)
+    return replace(own, names=names, open_ended=base.open_ended, annotations=own.annotations + base.annotations)
 
 
 def _dataclass_signature(classes: Sequence[Definition]) -> Signature:
@@ -170,6 +172,11 @@ def _function_signature(node: Function, *, bound: bool) -> Signature:
         required=tuple(name for name in required if name not in only_position),
         open_ended=arguments.kwarg is not None,
         unnamable=tuple(name for name in required if name in only_position),
+        annotations=tuple(
+            (a.arg, ast.unparse(a.annotation))
+            for a in (*arguments.args[skip:], *arguments.kwonlyargs)
+            if a.annotation is not None
+        ),
     )
 
 

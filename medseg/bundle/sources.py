@@ -269,6 +269,16 @@ def monai_definitions() -> dict[str, list[str]]:
     return names
 
 
+def listed_names(package: str) -> list[str]:
+    """The names in a package's `__all__`; empty when there is no such package or list."""
+    try:
+        module = _module(package)
+    except NotFoundError:
+        return []
+    statement = None if module is None else module.bindings.get("__all__")
+    return list(ast.literal_eval(statement.value)) if isinstance(statement, ast.Assign) else []
+
+
 def statements_in(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements of a body, those inside if, try, with and loops too."""
     for statement in body:

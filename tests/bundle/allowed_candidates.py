@@ -1,6 +1,6 @@
 """The components that `medseg/bundle/allowed_components.txt` should list, read from the installed packages.
 
-To renew the file after an update of a package or a new class of medseg, look at each new name first, then
+To renew the file after an update of a package, look at each new name first, then
 
     python tests/bundle/allowed_candidates.py > medseg/bundle/allowed_components.txt
 """
@@ -21,8 +21,6 @@ monai.metrics monai.inferers monai.handlers monai.data monai.engines monai.optim
 monai.apps.detection.transforms.dictionary
 torch.nn torch.optim torch.optim.lr_scheduler torch.utils.data ignite.metrics ignite.handlers
 """
-# Everything public of medseg's own rooms that configs name, functions too.
-OWN = "medseg.transforms medseg.networks medseg.losses medseg.inference medseg.engines medseg.datasets"
 EXTRA = """
 collections.OrderedDict
 monai.apps.detection.metrics.coco.COCOMetric monai.apps.detection.metrics.matching.matching_batch
@@ -72,11 +70,10 @@ def public_names(package: str) -> set[str]:
 def candidates() -> list[str]:
     """The qualified names, sorted."""
     found = set(EXTRA.split())
-    for package in (PACKAGES + OWN).split():
-        own = package.startswith("medseg.")
-        for name in _listed(package) if own else public_names(package):
+    for package in PACKAGES.split():
+        for name in public_names(package):
             place = _place(f"{package}.{name}")
-            if own or (place is not None and not _excluded(name) and _is_component(place, package, name)):
+            if place is not None and not _excluded(name) and _is_component(place, package, name):
                 found.add(f"{package}.{name}")
     return sorted(found)
 
@@ -86,13 +83,6 @@ def _place(name: str) -> Definition | None:
         return find_definition(name)
     except NotFoundError:
         return None
-
-
-def _listed(package: str) -> list[str]:
-    """What `__all__` lists."""
-    module = _module(package)
-    statement = None if module is None else module.bindings.get("__all__")
-    return list(ast.literal_eval(statement.value)) if isinstance(statement, ast.Assign) else []
 
 
 def _is_component(place: Definition, package: str, name: str) -> bool:

@@ -200,8 +200,8 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
         root = tmp_path / "bundles" / name
         (root / "configs").mkdir(parents=True)
         (root / "docs").mkdir()
-        (root / "LICENSE").write_text("Apache-2.0")
-        (root / "docs" / "README.md").write_text("# toy")
+        (root / "LICENSE").write_text("Apache License 2.0. " * 12)
+        (root / "docs" / "README.md").write_text("# toy\n## Input\n## Output\n## Data\n## Training\n## Limits\n")
         (root / "configs" / "metadata.json").write_text(json.dumps(METADATA))
         for file, text in {"common": COMMON, "train": TRAIN, "inference": INFERENCE}.items():
             (root / "configs" / f"{file}.yaml").write_text(text + more.get(file, ""))
