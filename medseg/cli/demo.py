@@ -6,12 +6,14 @@ import json
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from medseg.cli import demo_detection
+from medseg.cli.demo_steps import options, overrides, show, step
 
 if TYPE_CHECKING:
     from medseg.evaluation import Summary
@@ -51,24 +53,27 @@ _MADE_FILES = (
 
 def demo(
     task: Annotated[Literal["segmentation", "detection"], typer.Option(help="What the demo does.")] = "segmentation",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The demo's folder.")] = Path("runs/demo"),
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The demo's folder.", show_default="runs/demo, or runs/demo_detection"),
+    ] = None,
 ) -> None:
     """Make phantoms, train on them, predict unseen ones, score and report: minutes on two cores, no download."""
-    from medseg.errors import ConfigError
-
-    if task == "detection":
-        msg = "--task: there is no detection demo yet. Wanted: segmentation."
-        raise ConfigError(msg)
+    detects = task == "detection"
+    settings = demo_detection.SETTINGS if detects else SETTINGS
+    out = out or Path("runs/demo_detection" if detects else "runs/demo")
     started = time.monotonic()
-    resuming = _prepare(out)
+    resuming = _prepare(out, settings)
     try:
-        network, baseline = _steps(out, resuming=resuming)
+        network, baseline = (demo_detection.steps if detects else _steps)(out, resuming=resuming)
     except KeyboardInterrupt:
-        typer.echo(f"\nStopped. Go on with: medseg demo --out {shlex.quote(str(out))}", err=True)
+        kind = "--task detection " if detects else ""
+        typer.echo(f"\nStopped. Go on with: medseg demo {kind}--out {shlex.quote(str(out))}", err=True)
         raise typer.Exit(130) from None
-    _set_state(out, "finished")
+    _set_state(out, "finished", settings)
     minutes = (time.monotonic() - started) / 60
-    typer.echo(f"\nMean Dice on unseen phantoms: network {network:.3f}, threshold baseline {baseline:.3f}")
+    score = "CPM" if detects else "Mean Dice"
+    typer.echo(f"\n{score} on unseen phantoms: network {network:.3f}, threshold baseline {baseline:.3f}")
     typer.echo(f"Scores:  {out / 'evaluation' / 'summary.json'}")
     typer.echo(f"Report:  {out / 'report.html'}   ({minutes:.1f} minutes in all)")
 
@@ -76,18 +81,18 @@ def demo(
 def _steps(out: Path, *, resuming: bool) -> tuple[float, float]:
     """Runs every step; mean Dice of the network and of the baseline."""
     training, unseen = out / "phantoms" / "training", out / "phantoms" / "unseen"
-    with _step(1, "Phantoms: made-up scans with a tumour in them, some to learn from and some kept back"):
+    with step(1, "Phantoms: made-up scans with a tumour in them, some to learn from and some kept back"):
         _make_phantoms(out)
-    with _step(2, "Training" + (", going on where it was stopped" if resuming else "")):
+    with step(2, "Training" + (", going on where it was stopped" if resuming else "")):
         _train(training, out, resuming=resuming)
-    with _step(3, "Prediction on the phantoms that were kept back"):
+    with step(3, "Prediction on the phantoms that were kept back"):
         _predict(unseen, out)
-    with _step(4, "Scores"):
+    with step(4, "Scores"):
         network = _evaluate(out / "predictions", unseen, out / "evaluation")
-    with _step(5, "The same scores for what thresholds alone can do"):
+    with step(5, "The same scores for what thresholds alone can do"):
         _predict_baseline(training, unseen, out / "baseline" / "predictions")
         baseline = _evaluate(out / "baseline" / "predictions", unseen, out / "baseline")
-    with _step(6, "Report"):
+    with step(6, "Report"):
         _report(out)
     return network.mean["dice"].mean, baseline.mean["dice"].mean
 
@@ -97,7 +102,7 @@ def _make_phantoms(out: Path) -> None:
 
     for name, settings in SETTINGS["phantoms"].items():
         folder = out / "phantoms" / name
-        _show("data", "phantom", "brats", "--out", folder, *_options(settings))
+        show("data", "phantom", "brats", "--out", folder, *options(settings))
         write_brats_phantoms(folder, **settings)
 
 
@@ -105,26 +110,26 @@ def _train(training: Path, out: Path, *, resuming: bool) -> None:
     from medseg.bundle import run
 
     if resuming:
-        _show("train", "--resume", out)
+        show("train", "--resume", out)
         run.resume(out)
         return
-    overrides = _overrides({"dataset_dir": str(training), "label_convention": CONVENTION, **SETTINGS["train"]})
-    _show("train", BUNDLE, "--run-dir", out, *overrides)
-    run.train(BUNDLE, overrides=overrides, run_dir=out)
+    changes = overrides({"dataset_dir": str(training), "label_convention": CONVENTION, **SETTINGS["train"]})
+    show("train", BUNDLE, "--run-dir", out, *changes)
+    run.train(BUNDLE, overrides=changes, run_dir=out)
 
 
 def _predict(unseen: Path, out: Path) -> None:
     from medseg.bundle import run
 
-    overrides = _overrides({"label_convention": CONVENTION, **SETTINGS["predict"]})
-    _show("predict", BUNDLE, unseen, "-o", out / "predictions", "--weights", out, *overrides)
-    run.predict(BUNDLE, [unseen], output_dir=out / "predictions", weights=out, overrides=overrides)
+    changes = overrides({"label_convention": CONVENTION, **SETTINGS["predict"]})
+    show("predict", BUNDLE, unseen, "-o", out / "predictions", "--weights", out, *changes)
+    run.predict(BUNDLE, [unseen], output_dir=out / "predictions", weights=out, overrides=changes)
 
 
 def _evaluate(predictions: Path, unseen: Path, folder: Path) -> Summary:
     from medseg.evaluation import evaluate_folders
 
-    _show("evaluate", "--pred", predictions, "--ref", unseen, "--regions", CONVENTION, "-o", folder)
+    show("evaluate", "--pred", predictions, "--ref", unseen, "--regions", CONVENTION, "-o", folder)
     return evaluate_folders(predictions, unseen, out_dir=folder, regions=CONVENTION)
 
 
@@ -137,11 +142,11 @@ def _predict_baseline(training: Path, unseen: Path, predictions: Path) -> None:
 def _report(out: Path) -> None:
     from medseg.report import write_report
 
-    _show("report", out)
+    show("report", out)
     write_report(out)
 
 
-def _prepare(out: Path) -> bool:
+def _prepare(out: Path, settings: Mapping[str, Any]) -> bool:
     """Makes the folder ready and says what happens to an earlier demo; whether its training goes on.
 
     Raises:
@@ -154,13 +159,13 @@ def _prepare(out: Path) -> bool:
     if not state and out.exists() and (not out.is_dir() or any(out.iterdir())):
         msg = f"--out: {out} exists and is no demo's folder. Name a new one."
         raise ConfigError(msg)
-    if state.get("state") == "started" and state.get("settings") == SETTINGS:
+    if state.get("state") == "started" and state.get("settings") == settings:
         typer.echo(f"{out} holds a demo that was stopped: going on with it.")
         return (out / "config.yaml").is_file()
     if state:
         typer.echo(f"{out} holds an earlier demo: removing it and starting afresh.")
         _remove(out)
-    _set_state(out, "started")
+    _set_state(out, "started", settings)
     return False
 
 
@@ -179,28 +184,7 @@ def _read_state(out: Path) -> dict[str, Any]:
     return known
 
 
-def _set_state(out: Path, state: str) -> None:
+def _set_state(out: Path, state: str, settings: Mapping[str, Any]) -> None:
     from medseg.record import write_text_atomically
 
-    write_text_atomically(out / _STATE, json.dumps({"state": state, "settings": SETTINGS}, indent=2))
-
-
-@contextmanager
-def _step(number: int, title: str) -> Iterator[None]:
-    started = time.monotonic()
-    typer.echo(f"\n[{number}/6] {title}")
-    yield
-    typer.echo(f"      {time.monotonic() - started:.0f} s")
-
-
-def _show(*words: object) -> None:
-    """The shell command that does the same."""
-    typer.echo("      $ medseg " + shlex.join(str(word) for word in words))
-
-
-def _options(settings: Mapping[str, Any]) -> list[str]:
-    return [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-
-
-def _overrides(settings: Mapping[str, Any]) -> list[str]:
-    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]
+    write_text_atomically(out / _STATE, json.dumps({"state": state, "settings": settings}, indent=2))

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from medseg.engines.cases import CaseDataset, Failure
 from medseg.engines.draws import DrawSampler
+from medseg.engines.nested import Ragged
 from medseg.errors import DataError
 
 
@@ -78,7 +79,7 @@ def collate(samples: Sequence[Any], *, ragged_keys: Sequence[str] = ()) -> Any:
         return list_data_collate(samples)
     flat = [crop for sample in samples for crop in (sample if isinstance(sample, list) else [sample])]
     batch = list_data_collate([{k: v for k, v in crop.items() if k not in ragged_keys} for crop in flat])
-    return batch | {key: [crop[key] for crop in flat] for key in ragged_keys if key in flat[0]}
+    return batch | {key: Ragged(crop[key] for crop in flat) for key in ragged_keys if key in flat[0]}
 
 
 def make_loader(

@@ -1,11 +1,14 @@
 """Predictions and targets that are not one tensor: dictionaries and lists of tensors, as a detector's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from monai.transforms.inverse_batch_transform import Decollated
+
+
+class Ragged(list):
+    """A list with one entry for each item of a batch, which are not to be stacked: boxes, say."""
 
 
 def map_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
@@ -29,7 +32,7 @@ def one_prediction(prediction: Any, index: int) -> Any:
 
 
 def per_item(batch: Any) -> Any:
-    """A batch as a list of items, as MONAI's decollation; a list of tensors or dictionaries has one for each item."""
+    """A batch as a list of items, as by MONAI; a `Ragged`, or a list of dictionaries, has one entry for each item."""
     decollate = Decollated(keys=None, detach=True)
     if not isinstance(batch, Mapping):
         return decollate(batch) if isinstance(batch, list) else batch
@@ -43,4 +46,4 @@ def per_item(batch: Any) -> Any:
 
 
 def _is_ragged(value: Any) -> bool:
-    return isinstance(value, Sequence) and len(value) > 0 and isinstance(value[0], (torch.Tensor, Mapping, np.ndarray))
+    return isinstance(value, Ragged) or (isinstance(value, list) and bool(value) and isinstance(value[0], Mapping))
