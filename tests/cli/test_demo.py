@@ -10,7 +10,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from medseg.bundle.check import check_composition
+from medseg.bundle.compose import compose
 from medseg.cli import demo as demo_module
+from medseg.cli import demo_detection, demo_steps
 from medseg.cli.demo import demo
 from medseg.errors import ConfigError, DataError
 
@@ -116,13 +119,33 @@ def test_a_folder_that_cannot_be_made_is_one_line(calls: Calls, tmp_path: Path) 
     assert not calls
 
 
-def test_detection_is_refused_until_it_is_there(tmp_path: Path) -> None:
-    done = invoke(tmp_path / "demo", "--task", "detection")
-    assert isinstance(done.exception, ConfigError)
-    assert "no detection demo yet" in str(done.exception)
+def test_detection_has_its_own_steps_folder_and_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: Calls = []
+    for name in ("_make_phantoms", "_train", "_predict", "_predict_baseline", "_report"):
+        monkeypatch.setattr(demo_detection, name, lambda *_, name=name, **__: done.append(name))
+    scores = iter((0.9, 0.2))
+    monkeypatch.setattr(demo_detection, "_evaluate", lambda *_: next(scores))
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(app, ["--task", "detection"])
+    assert ended.exit_code == 0, ended.output
+    assert done == ["_make_phantoms", "_train", "_predict", "_predict_baseline", "_report"]
+    assert "CPM on unseen phantoms: network 0.900, threshold baseline 0.200" in ended.stdout
+    assert json.loads((tmp_path / "runs/demo_detection/demo.json").read_text())["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("bundle", "settings"),
+    [
+        (demo_module.BUNDLE, demo_module.SETTINGS["train"]),
+        (demo_detection.BUNDLE, {**demo_detection.SETTINGS["train"], **demo_detection.SETTINGS["predict"]}),
+    ],
+)
+def test_what_a_demo_trains_with_is_a_config_without_fault(bundle: str, settings: dict[str, Any]) -> None:
+    composition = compose(bundle, "train", overrides=demo_steps.overrides(settings))
+    assert [str(finding) for finding in check_composition(composition) if finding.level == "error"] == []
 
 
 def test_overrides_are_printed_as_they_are_typed() -> None:
     settings = {"dataset_dir": "a b", "roi_size": [8, 8, 8], "learning_rate": 0.001, "amp": True}
     expected = ["dataset_dir=a b", "roi_size=[8, 8, 8]", "learning_rate=0.001", "amp=true"]
-    assert demo_module._overrides(settings) == expected
+    assert demo_steps.overrides(settings) == expected
