@@ -17,8 +17,8 @@ from medseg.errors import ConfigError
 # Read by MONAI's workflows and consumers, or set by medseg when it runs.
 _READ = """
 imports initialize run finalize evaluator dataset dataloader inferer handlers preprocessing postprocessing key_metric
-network network_def train validate resume save_probabilities ckpt_dir detector detector_ops bundle_root run_name optimizer
-loss display batch_size lr_scheduler use_tensorrt use_checkpointing experiment_name
+network network_def train validate resume save_probabilities ckpt_dir detector detector_ops bundle_root run_name
+optimizer loss display batch_size lr_scheduler use_tensorrt use_checkpointing experiment_name
 """
 _KNOWN = frozenset(_READ.split()) | CONTRACT_KEYS
 _RUN = "run_id init_id final_id meta_file config_file logging_file tracking args_file workflow_name workflow_type"

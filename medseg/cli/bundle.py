@@ -56,6 +56,19 @@ def check(
 
 
 @bundle_app.command()
+def get(
+    source: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or path of a bundle, or a zip of one.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where a zip is unpacked to.")
+    ] = None,
+) -> None:
+    """Unpack a bundle that comes as a zip, and fetch the large files that a bundle lists, verified by their hashes."""
+    from medseg.bundle.get import get_bundle
+
+    typer.echo(get_bundle(source, output, says=lambda line: typer.echo(line, err=True)))
+
+
+@bundle_app.command()
 def new(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Of the bundle, in ./bundles; or a path that ends in it.")
