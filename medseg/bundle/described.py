@@ -25,6 +25,7 @@ _TITLES = {
     "t2": "T2",
     "flair": "FLAIR",
 }
+_AXES = ("left-right", "back-front", "down-up")
 _MODALITIES = {"ct": "CT", "pet": "PT"}  # DICOM's; every other known one is a sequence of MR
 _NORMALIZE = {
     "ct": "clipped to {low:g} ... {high:g} HU, which becomes 0 ... 1",
@@ -104,9 +105,7 @@ def segmentation_words(
         "extent_text": _times(found.extent_mm),
         "most_voxels": str(MOST_VOXELS),
         "stride_text": _times(_products(plan.strides)),
-        "flip_text": "Labels tell left from right, so scans are not mirrored from side to side."
-        if 0 not in plan.mirror_axes
-        else "",
+        "flip_text": _flip_text(plan),
         "licence": _licence(folder),
     }
 
@@ -131,6 +130,11 @@ def _format(plan: Plan, found: Fingerprint, *, regions: Sequence[str], titles: M
         },
         "outputs": {"pred": {**pred, "channel_def": pred_channels}},
     }
+
+
+def _flip_text(plan: Plan) -> str:
+    names = [name for axis, name in enumerate(_AXES) if axis not in plan.mirror_axes]
+    return f"Labels tell the ends of {_listed(names)} apart, so scans are not mirrored that way." if names else ""
 
 
 def _products(strides: Sequence[Sequence[int]]) -> list[int]:

@@ -61,17 +61,26 @@ def _pipeline(parity: Parity, *, runtime: str, modalities: Sequence[str]) -> str
     scans = " ".join(f"{name}.nii.gz" for name in modalities)
     package = _PACKAGES[runtime]
     rows = "\n".join(f"| {value} | {dice:.6f} |" for value, dice in parity.dice.items())
-    share = parity.labelled / parity.voxels
-    return (
-        f"## The whole pipeline, without torch and MONAI\n\n```\npip install numpy nibabel {package}\n"
-        f"python runtime.pyz {scans} -o labels.nii.gz\n```\n\n"
-        "`pipeline.json` has its steps: orientation, resampling, normalisation, windows, merging, threshold, and the "
-        "way back to the scan's own grid. In Python, where medseg is installed: "
-        "`medseg.runtime.load_pipeline(folder).predict(scans, output)`. A pipeline that drops small components needs "
-        "scipy too.\n\n## How far it is from the bundle\n\n"
-        f"Both were run in float32 on a phantom of {parity.voxels} voxels, {share:.1%} of them labelled; "
-        f"{parity.differing} voxels differ, probabilities by at most {parity.gap:.1e} ({package} {_version(package)}).\n\n| label | Dice |\n|---|---|\n{rows}\n"
-    )
+    return f"""## The whole pipeline, without torch and MONAI
+
+```
+pip install numpy nibabel {package}
+python runtime.pyz {scans} -o labels.nii.gz
+```
+
+`pipeline.json` has its steps: orientation, resampling, normalisation, windows, merging, threshold, and the way back to
+the scan's own grid. Where medseg is installed: `medseg.runtime.load_pipeline(folder).predict(scans, output)`.
+A pipeline that drops small components needs scipy too.
+
+## How far it is from the bundle
+
+Both were run in float32 on a phantom of {parity.voxels} voxels, {parity.labelled / parity.voxels:.1%} of them labelled.
+{parity.differing} voxels differ, probabilities by at most {parity.gap:.1e} ({package} {_version(package)}).
+
+| label | Dice |
+|---|---|
+{rows}
+"""
 
 
 def _version(package: str) -> str:

@@ -96,8 +96,9 @@ def require_parity(parity: Parity, *, name: str) -> None:
     """
     if parity.worst < LEAST_DICE or parity.gap > MOST_GAP:
         msg = (
-            f"{name}: the exported pipeline differs from the bundle on a phantom: Dice {parity.worst:.5f}, probabilities "
-            f"by up to {parity.gap:.2g}; wanted {LEAST_DICE} and {MOST_GAP}. Export with --network-only, and report it."
+            f"{name}: the exported pipeline differs from the bundle on a phantom: Dice {parity.worst:.5f}, "
+            f"probabilities by up to {parity.gap:.2g}; wanted {LEAST_DICE} and {MOST_GAP}. "
+            f"Export with --network-only, and report it."
         )
         raise ConfigError(msg)
 

@@ -42,6 +42,7 @@ def describe_pipeline(
         "normalise": [],
         "windows": _windows(inferer),
         "threshold": 0.5,
+        "exclusive": False,
         "drop_components": None,
         "label_convention": config.get("label_convention"),
     }
@@ -126,6 +127,10 @@ def _threshold(transform: Any, steps: dict[str, Any]) -> None:
     steps["threshold"] = float(transform.threshold[0])
 
 
+def _settle(transform: Any, steps: dict[str, Any]) -> None:
+    steps |= {"threshold": float(transform.threshold), "exclusive": True}
+
+
 def _drop(transform: Any, steps: dict[str, Any]) -> None:
     if transform.share:
         steps["drop_components"] = {"share": float(transform.share), "outer": int(transform.outer)}
@@ -154,6 +159,7 @@ _AFTER: dict[str, Callable[[Any, dict[str, Any]], None]] = {
     "Invertd": _invert,
     "AsDiscreted": _threshold,
     "DropSmallComponentsd": _drop,
+    "SettleRegionsd": _settle,
     "RegionsToLabelsd": _nothing,
     "SaveCased": _nothing,
 }

@@ -17,6 +17,12 @@ _MOST_LEVELS = 4
 _LEAST_SIZE = 4  # voxels that an axis keeps at the lowest level
 _ANISOTROPIC = 3.0  # ratio of voxel sizes from which the coarse axis is resampled to the finer tenth of the cases
 _FIRST_CHANNELS, _MOST_CHANNELS = 16, 256
+# Words for the two ends of left-right, back-front and down-up.
+_ENDS = (
+    frozenset({"left", "right", "l", "r", "lh", "rh"}),
+    frozenset({"anterior", "posterior", "front", "back", "ventral", "dorsal"}),
+    frozenset({"superior", "inferior", "upper", "lower", "cranial", "caudal"}),
+)
 _CT_BELOW = -200.0  # no other modality has air at -1000
 
 
@@ -32,7 +38,7 @@ class Plan:
         intensity: `ct`, `median` or `mean`.
         window: Values that are clipped to, for `ct`.
         crop: Whether there is a zero background to crop.
-        mirror_axes: Axes along which training mirrors: not the first where labels tell left from right.
+        mirror_axes: Axes along which training mirrors: none whose two ends the labels tell apart.
     """
 
     spacing_mm: list[float]
@@ -60,7 +66,7 @@ def make_plan(found: Fingerprint) -> Plan:
         intensity=_intensity(found, zero_background=all(backgrounds)),
         window=_window(found),
         crop=all(backgrounds) and not _is_ct(found),
-        mirror_axes=(1, 2) if _has_sides(found) else (0, 1, 2),
+        mirror_axes=_mirror_axes(found),
     )
 
 
@@ -133,9 +139,10 @@ def fitted(roi: Sequence[int], *, shape: Sequence[float], strides: Sequence[Sequ
     return sizes
 
 
-def _has_sides(found: Fingerprint) -> bool:
-    words = (re.split(r"[\W_]+", name.lower()) for name in found.labels.values())
-    return any({"left", "right", "l", "r", "lh", "rh"} & set(parts) for parts in words)
+def _mirror_axes(found: Fingerprint) -> tuple[int, ...]:
+    """The axes whose two ends no label tells apart: a mirrored scan would be labelled wrongly."""
+    words = {word for name in found.labels.values() for word in re.split(r"[\W_]+", name.lower())}
+    return tuple(axis for axis, ends in enumerate(_ENDS) if not ends & words)
 
 
 def _is_ct(found: Fingerprint) -> bool:

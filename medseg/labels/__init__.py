@@ -1,6 +1,12 @@
 """Label conventions and the regions scored in them."""
 
-from medseg.labels.conventions import CONVENTIONS, LabelConvention, labels_to_regions, regions_to_labels
+from medseg.labels.conventions import (
+    CONVENTIONS,
+    LabelConvention,
+    labels_to_regions,
+    regions_to_labels,
+    settle_regions,
+)
 from medseg.labels.declared import Declared, get_convention, parse_convention
 
 __all__ = [
@@ -11,4 +17,5 @@ __all__ = [
     "labels_to_regions",
     "parse_convention",
     "regions_to_labels",
+    "settle_regions",
 ]

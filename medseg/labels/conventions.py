@@ -114,3 +114,24 @@ def regions_to_labels(regions: npt.NDArray[np.bool_], convention: LabelConventio
     for region, value in convention.paint:
         labels[np.asarray(regions[order.index(region)], dtype=bool)] = value
     return labels
+
+
+def settle_regions(
+    probabilities: npt.NDArray[np.floating], convention: LabelConvention, *, threshold: float = 0.5
+) -> npt.NDArray[np.bool_]:
+    """Masks of the regions: those at or above the threshold; of regions that exclude each other, only the likeliest.
+
+    Args:
+        probabilities: Of shape `(R, X, Y, Z)` in the order of `convention.regions`.
+        convention: The meaning of the values; regions with a value in common may overlap, others may not.
+        threshold: Least probability.
+
+    Returns:
+        Masks of shape `(R, X, Y, Z)`.
+    """
+    masks = np.asarray(probabilities >= threshold)
+    values = [value for region in convention.regions.values() for value in region]
+    if len(values) == len(set(values)) and len(masks) > 1:
+        likeliest = probabilities.argmax(axis=0)
+        masks &= likeliest == np.arange(len(masks)).reshape(-1, 1, 1, 1)
+    return masks

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.errors import ConfigError, DataError
-from medseg.labels import get_convention, regions_to_labels
+from medseg.labels import get_convention, regions_to_labels, settle_regions
 from medseg.runtime.grids import Orientation, foreground_box, resample, resampled_sizes
 from medseg.runtime.intensities import normalise
 from medseg.runtime.sessions import Network, open_network
@@ -64,13 +64,17 @@ class Pipeline:
 
     def paint(self, probabilities: Floats) -> npt.NDArray[np.uint8]:
         """Label values `(X, Y, Z)` of probabilities `(R, X, Y, Z)`."""
-        masks = probabilities >= self.steps["threshold"]
-        drop = self.steps["drop_components"]
+        steps, convention = self.steps, get_convention(self.steps["label_convention"])
+        if steps["exclusive"]:
+            masks = settle_regions(probabilities, convention, threshold=steps["threshold"])
+        else:
+            masks = probabilities >= steps["threshold"]
+        drop = steps["drop_components"]
         if drop is not None:
             from medseg.labels.components import small_components
 
             masks &= ~small_components(masks[drop["outer"]], share=drop["share"])
-        return regions_to_labels(masks, get_convention(self.steps["label_convention"]))
+        return regions_to_labels(masks, convention)
 
     def predict(self, scans: Sequence[str | Path], output: str | Path) -> Path:
         """Reads a case's files, one per channel or one 4-D file, and writes its label map.

@@ -10,7 +10,7 @@ from medseg.transforms.fluid import RandFluidPocketsd
 from medseg.transforms.load import LoadCased
 from medseg.transforms.normalize import NormalizeByMediand
 from medseg.transforms.per_channel import RandPerChanneld
-from medseg.transforms.regions import LabelsToRegionsd, RegionsToLabelsd
+from medseg.transforms.regions import LabelsToRegionsd, RegionsToLabelsd, SettleRegionsd
 from medseg.transforms.save import SaveCased
 from medseg.transforms.save_detections import SaveDetectionsd
 
@@ -33,5 +33,6 @@ __all__ = [
     "RegionsToLabelsd",
     "SaveCased",
     "SaveDetectionsd",
+    "SettleRegionsd",
     "WarnIfMirroredd",
 ]

@@ -10,7 +10,7 @@ from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 
-from medseg.labels import Declared, get_convention, labels_to_regions, regions_to_labels
+from medseg.labels import Declared, get_convention, labels_to_regions, regions_to_labels, settle_regions
 
 
 class LabelsToRegionsd(MapTransform):
@@ -59,6 +59,34 @@ class RegionsToLabelsd(MapTransform):
         for key in self.key_iterator(item):
             labels = regions_to_labels(item[key].cpu().numpy().astype(bool), self.convention)
             item[key] = _like(item[key], torch.from_numpy(labels[None]))
+        return item
+
+
+class SettleRegionsd(MapTransform):
+    """Turns probabilities `(R, X, Y, Z)` into region masks in uint8.
+
+    Of regions that exclude each other, a voxel has the likeliest; of those that overlap, any.
+
+    Args:
+        keys: Keys of the probabilities.
+        convention: Name of a label convention in `medseg.labels.CONVENTIONS`, or label values by region.
+        threshold: Least probability.
+        allow_missing_keys: Whether an item without a key passes.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, convention: Declared, threshold: float = 0.5, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.convention = get_convention(convention)
+        self.threshold = threshold
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Converts one item."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            masks = settle_regions(item[key].cpu().numpy(), self.convention, threshold=self.threshold)
+            item[key] = _like(item[key], torch.from_numpy(masks.astype("uint8")))
         return item
 
 

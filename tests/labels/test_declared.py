@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from medseg.errors import ConfigError
-from medseg.labels import CONVENTIONS, get_convention, labels_to_regions, parse_convention, regions_to_labels
+from medseg.labels import (
+    CONVENTIONS,
+    get_convention,
+    labels_to_regions,
+    parse_convention,
+    regions_to_labels,
+    settle_regions,
+)
 
 
 def test_each_label_is_a_region_and_comes_back_as_it_was() -> None:
@@ -26,6 +33,19 @@ def test_nested_regions_come_back_as_they_were() -> None:
 
 def test_a_name_is_looked_up() -> None:
     assert get_convention("brats2021") is CONVENTIONS["brats2021"]
+
+
+def test_of_labels_that_exclude_each_other_the_likeliest_wins() -> None:
+    convention = get_convention({"a": 1, "b": 2})
+    probabilities = np.array([0.9, 0.6, 0.4, 0.5, 0.8, 0.3]).reshape(2, 1, 1, 3)
+    masks = settle_regions(probabilities, convention)
+    assert regions_to_labels(masks, convention).ravel().tolist() == [1, 2, 0]
+
+
+def test_regions_that_overlap_are_settled_one_by_one() -> None:
+    convention = get_convention({"whole": [1, 2], "core": 2})
+    probabilities = np.array([0.9, 0.6, 0.6, 0.7]).reshape(2, 1, 1, 2)
+    assert settle_regions(probabilities, convention).all()
 
 
 @pytest.mark.parametrize(
