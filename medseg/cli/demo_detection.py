@@ -20,7 +20,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "optimizer": "@adamw",
         "learning_rate": 3.0e-3,
         "weight_decay": 1.0e-2,
-        "epochs": 8,
+        "epochs": 12,
         "samples_per_epoch": 200,
         "val_interval": 4,
         "batch_size": 2,
