@@ -1,6 +1,6 @@
 """Box kernels against MONAI's: overlap, suppression, anchor matching, in one process and on the same boxes.
 
-Run: python benchmarks/detection_kernels.py [--repeats 3]
+Run: python benchmarks/detection_kernels.py [--repeats 3] [--work pairs nms atss]
 
 MONAI's functions are called as they are; none of them needs torchvision. They use torch's threads, medseg's kernels use
 one. Anchors that MONAI's matcher wants listed are made before its clock starts. Times are wall medians after a warm-up;
@@ -110,15 +110,19 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--work", nargs="+", choices=["pairs", "nms", "atss"], default=["pairs", "nms", "atss"])
     options = parser.parse_args()
     logging.disable(logging.INFO)
     print(HEADER, flush=True)
-    compare_pairs("IoU, 5000 x 5000", box_utils.box_iou, box_iou, repeats=options.repeats)
-    compare_pairs("GIoU, 5000 x 5000", box_utils.box_giou, box_giou, repeats=options.repeats)
-    compare_nms(20_000, sites=2000, repeats=options.repeats)
-    compare_nms(20_000, sites=20_000, repeats=options.repeats)
-    for count in (1, 5):
-        compare_matching(count, repeats=options.repeats)
+    if "pairs" in options.work:
+        compare_pairs("IoU, 5000 x 5000", box_utils.box_iou, box_iou, repeats=options.repeats)
+        compare_pairs("GIoU, 5000 x 5000", box_utils.box_giou, box_giou, repeats=options.repeats)
+    if "nms" in options.work:
+        for sites in (2000, 20_000):
+            compare_nms(20_000, sites=sites, repeats=options.repeats)
+    if "atss" in options.work:
+        for count in (1, 5):
+            compare_matching(count, repeats=options.repeats)
 
 
 if __name__ == "__main__":
