@@ -1,0 +1,1 @@
+"""Benchmarks: statistics over cases, folds and seeds, comparison of runs, published anchors, suites. No torch."""
