@@ -47,5 +47,14 @@ class Finding:
         return self.where.partition(": ")[0].partition(":")[0]
 
 
+def printable(text: str) -> str:
+    """The text with everything escaped that could hide or move other text on a terminal.
+
+    >>> printable("calls os.system\\x1b[2K")
+    'calls os.system\\\\x1b[2K'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 # Id, message, level: the id is turned into file and line by whoever knows the files.
 Found = Iterator[tuple[str, str, str]]

@@ -17,6 +17,7 @@ from medseg.bundle import ids
 from medseg.bundle.allowed import config_home
 from medseg.bundle.compose import Composition
 from medseg.bundle.documents import read_document
+from medseg.bundle.findings import printable
 from medseg.bundle.logging_files import logging_powers
 from medseg.bundle.pickles import pickle_powers
 from medseg.bundle.powers import Power, config_powers
@@ -60,9 +61,9 @@ def require_trust(composition: Composition, *, trust: bool = False) -> bool:
     if trust:
         _remember(mark, composition.name)
     elif mark not in _remembered():
-        items = tuple(f"{power.id_}: {power.what}" for power in powers)
+        items = tuple(printable(f"{power.id_}: {power.what}") for power in powers)
         msg = (
-            f"{composition.name}: the bundle can execute {len(items)} thing{'s' * (len(items) != 1)} not known to be "
+            f"{printable(composition.name)}: the bundle can execute {len(items)} thing{'s' * (len(items) != 1)} not known to be "
             "harmless, so it does not run. Read them; if you trust whoever wrote them, add --trust."
         )
         raise TrustError(msg, items)

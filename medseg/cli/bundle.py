@@ -38,6 +38,7 @@ def check(
     """
     from medseg.bundle.check import check_bundle
     from medseg.bundle.find import find_bundle
+    from medseg.bundle.findings import printable
     from medseg.bundle.fix import mend
 
     found = check_bundle(bundle, presets=preset)
@@ -47,7 +48,7 @@ def check(
         found = check_bundle(bundle, presets=preset)
     findings = [finding for finding in found if notes or finding.level != "note"]
     for finding in findings:
-        typer.echo(f"{finding.level}: {finding}")
+        typer.echo(printable(f"{finding.level}: {finding}"))
     errors = sum(finding.level == "error" for finding in findings)
     warnings = sum(finding.level == "warning" for finding in findings)
     typer.echo(f"{bundle}: {errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")

@@ -279,6 +279,13 @@ def test_there_are_many_ways_in() -> None:
     assert len(HOSTILE) >= 100
 
 
+def test_the_list_cannot_be_hidden_by_what_it_lists(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_bundle(train='x: "$open(1)\\x1b[2K\\r\\u202e"\n')
+    with pytest.raises(TrustError) as refused:
+        train(root, run_dir=tmp_path / "run")
+    assert all(item.isprintable() for item in refused.value.items)
+
+
 class Touch:
     """A pickle that makes the canary."""
 
