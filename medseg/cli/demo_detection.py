@@ -17,6 +17,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "train": {
         "network_def": "@light_fpn",
+        "channels_last": False,
         "optimizer": "@adamw",
         "learning_rate": 3.0e-3,
         "weight_decay": 1.0e-2,
