@@ -16,6 +16,7 @@ from medseg.bundle.check import check_bundle
 from medseg.bundle.described import channel_titles, metadata_of, segmentation_words
 from medseg.bundle.plan import Plan, make_plan
 from medseg.bundle.variant import write_variant
+from medseg.datasets.box_fingerprint import BoxFingerprint, take_box_fingerprint
 from medseg.datasets.fingerprint import Fingerprint, take_fingerprint
 from medseg.datasets.inventory import Inventory
 from medseg.datasets.layouts import take_inventory
@@ -36,12 +37,12 @@ class NewBundle:
 
     Attributes:
         root: The bundle's folder.
-        found: The data's fingerprint; None for a detection, whose data the source bundle reads.
+        found: The data's fingerprint.
         notes: What somebody should know, a line each.
     """
 
     root: Path
-    found: Fingerprint | None
+    found: Fingerprint | BoxFingerprint
     notes: tuple[str, ...] = ()
 
 
@@ -59,12 +60,11 @@ def new_bundle(name: str, *, task: str, dataset: str | Path, source: str | None 
     """
     root = _root(name)
     folder = dataset_folder(dataset).resolve()
-    if task == "detection" or source is not None:
-        found = None if task == "detection" else take_fingerprint(take_inventory(folder))
+    taken = take_inventory(folder) if task == "segmentation" else None
+    found = take_fingerprint(taken) if taken is not None else take_box_fingerprint(folder)
+    if taken is None or source is not None or isinstance(found, BoxFingerprint):
         _build(root, lambda place: write_variant(place, source=source or _DETECTION, folder=folder, found=found))
     else:
-        taken = take_inventory(folder)
-        found = take_fingerprint(taken)
         _build(root, lambda place: write_segmentation(place, taken=taken, found=found, folder=folder))
     return NewBundle(root=root, found=found, notes=tuple(_notes(root, task)))
 

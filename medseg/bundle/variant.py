@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from medseg.bundle.compose import compose, config_file
@@ -17,6 +18,7 @@ from medseg.bundle.find import find_bundle
 from medseg.bundle.freeze import fitting_metadata
 from medseg.bundle.metadata_shapes import side_units
 from medseg.bundle.plan import fitted, largest_patch, target_spacing
+from medseg.datasets.box_fingerprint import BoxFingerprint
 from medseg.datasets.fingerprint import Fingerprint
 from medseg.errors import ConfigError
 from medseg.labels import Declared, get_convention
@@ -24,14 +26,14 @@ from medseg.labels import Declared, get_convention
 _LEFT_BEHIND = shutil.ignore_patterns("models", "runs", "eval", "__pycache__", ".*")
 
 
-def write_variant(root: Path, *, source: str, folder: Path, found: Fingerprint | None) -> None:
+def write_variant(root: Path, *, source: str, folder: Path, found: Fingerprint | BoxFingerprint) -> None:
     """Copies a bundle without its weights and fits it to a dataset.
 
     Args:
         root: The new bundle's folder.
         source: Name or path of the bundle.
         folder: The dataset's folder.
-        found: The fingerprint of a segmentation's data; None leaves grid, modalities and labels as they are.
+        found: The data's fingerprint; that with boxes for a detection.
 
     Raises:
         ConfigError: When the source does not exist, or finds other regions than the data has.
@@ -39,8 +41,7 @@ def write_variant(root: Path, *, source: str, folder: Path, found: Fingerprint |
     old = find_bundle(source)
     shutil.copytree(old, root, ignore=_LEFT_BEHIND, dirs_exist_ok=True)
     values: dict[str, Any] = {"dataset_dir": str(folder), "output_dir": f"runs/{root.name}"}
-    if found is not None:
-        values |= _fitted_values(old, found)
+    values |= _for_boxes(old, found) if isinstance(found, BoxFingerprint) else _fitted_values(old, found)
     _set_values(root, values)
     _rename(root, old.name)
 
@@ -57,6 +58,38 @@ def _fitted_values(old: Path, found: Fingerprint) -> dict[str, Any]:
     roi = fitted(largest_patch(shape, spacing), shape=shape, strides=[units])
     values = {"spacing_mm": spacing, "roi_size": roi, "modalities": list(found.modalities)}
     return values | _labels(old, config["label_convention"], found)
+
+
+def _for_boxes(old: Path, found: BoxFingerprint) -> dict[str, Any]:
+    """Grid, windows and anchors for findings of these sizes.
+
+    The grid is the source's, but no finer than the data. Anchors are half the median finding, and three quarters and
+    four thirds of that, doubled from level to level by the bundle: so the middle level fits the median. Crops and
+    windows are the source's, but no larger than a scan.
+    """
+    config = compose(old, "train").config
+    wanted = ("spacing_mm", "roi_size", "window_size", "base_anchor_shapes", "annotations")
+    missing = [key for key in wanted if key not in config]
+    if missing:
+        msg = f"{old.name}: has no {', '.join(missing)} at the top level, so it cannot be fitted to other data."
+        raise ConfigError(msg)
+    spacing = [round(max(a, b), 3) for a, b in zip(config["spacing_mm"], found.spacing_mm, strict=True)]
+    shape = [n * a / b for n, a, b in zip(found.shape_vox, found.spacing_mm, spacing, strict=True)]
+    units = side_units(read_document(old / "configs" / "metadata.json").content)
+    half = np.median(found.sizes_mm, axis=0) / spacing / 2
+    anchors = [[max(2, round(float(side) * factor)) for side in half] for factor in (0.75, 1.0, 4 / 3)]
+    return {
+        "annotations": found.annotations,
+        "spacing_mm": spacing,
+        "base_anchor_shapes": anchors,
+        **{key: _within(config[key], shape, units) for key in ("roi_size", "window_size")},
+    }
+
+
+def _within(sides: Sequence[int], shape: Sequence[float], units: Sequence[int]) -> list[int]:
+    """The sides, none longer than the scan in whole units."""
+    longest = [max(1, -(-round(size) // unit)) * unit for size, unit in zip(shape, units, strict=True)]
+    return [min(side, most) for side, most in zip(sides, longest, strict=True)]
 
 
 def _labels(old: Path, convention: Declared, found: Fingerprint) -> dict[str, Any]:
