@@ -40,6 +40,9 @@ def write_variant(root: Path, *, source: str, folder: Path, found: Fingerprint |
     """
     old = find_bundle(source)
     shutil.copytree(old, root, ignore=_LEFT_BEHIND, dirs_exist_ok=True)
+    if (root / "large_files.yml").is_file():
+        # The published weights belong to the source's classes, channels and anchors.
+        (root / "large_files.yml").write_text("large_files: []\n", encoding="utf-8")
     values: dict[str, Any] = {"dataset_dir": str(folder), "output_dir": f"runs/{root.name}"}
     values |= _for_boxes(old, found) if isinstance(found, BoxFingerprint) else _fitted_values(old, found)
     _set_values(root, values)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from medseg.datasets.annotated import annotated_items
+from medseg.datasets.boxed import detection_items
 from medseg.datasets.cases import Item
 from medseg.datasets.fingerprint import MOST_CASES, Triple
-from medseg.errors import DataError
+from medseg.datasets.layouts import take_inventory
+from medseg.errors import ConfigError, DataError
 from medseg.volumes import axis_codes, read_geometry, read_volume, spacing_from_affine
 
 _WORLD_AXES = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
@@ -65,15 +66,14 @@ def take_box_fingerprint(folder: Path, *, modalities: Sequence[str] = ("ct",)) -
 
 def _items(folder: Path, modalities: Sequence[str]) -> tuple[str, list[Item]]:
     try:
-        return "boxes", annotated_items(dataset_dir=folder, section="all", modalities=modalities)
-    except DataError as boxes:
-        try:
-            return "masks", annotated_items(
-                annotations="masks", dataset_dir=folder, section="all", modalities=modalities
-            )
-        except DataError as masks:
-            msg = f"{folder}: neither boxes ({boxes}) nor label maps ({masks})."
-            raise DataError(msg) from masks
+        return "boxes", detection_items(dataset_dir=folder, section="all", modalities=modalities)
+    except (ConfigError, DataError) as boxes:
+        cases = take_inventory(folder).cases
+        labelled = [{"image": str(case.scans[0]), "label": str(case.label)} for case in cases if case.label]
+        if not labelled:
+            msg = f"{folder}: neither boxes ({boxes}) nor a label map for any of {len(cases)} cases."
+            raise DataError(msg) from boxes
+        return "masks", labelled
 
 
 def _grid(item: Item) -> tuple[list[float], list[float]]:
