@@ -88,6 +88,15 @@ def _starts(whole: int, side: int, *, step: int) -> tuple[int, ...]:
     return tuple(min(index * step, whole - side) for index in range(count))
 
 
+def axis_starts(whole: int, side: int, *, overlap: float) -> tuple[int, ...]:
+    """First voxels of the windows along one axis, as MONAI's `sliding_window_inference` places them.
+
+    >>> axis_starts(273, 128, overlap=0.5)
+    (0, 64, 128, 145)
+    """
+    return _starts(whole, side, step=side if side == whole else max(int(side * (1 - overlap)), 1))
+
+
 def read_window(image: torch.Tensor, start: Shape, size: Shape, *, flips: Sequence[int] = ()) -> torch.Tensor:
     """One window of the mirrored scan, zeros beyond its ends; neither the mirrored nor the padded scan is made.
 

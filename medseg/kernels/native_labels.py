@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from medseg.errors import DataError
 from medseg.kernels.jit import jit_ieee
-from medseg.kernels.resample import Taps
+from medseg.kernels.resample import Taps, run_slabs
 
 Floats = npt.NDArray[np.float32]
 AxisTaps = tuple[Taps, Taps, Taps]
@@ -33,8 +33,9 @@ def taps_at(positions: npt.NDArray[np.float64]) -> Taps:
 
 
 @jit_ieee
-def _best_classes(scores: Floats, best: Floats, labels: npt.NDArray[np.int32]) -> None:
-    for x in range(scores.shape[1]):
+def _best_classes(scores: Floats, first_x: int, last_x: int, labels: npt.NDArray[np.int32]) -> None:
+    best = np.empty(scores.shape[2] * scores.shape[3], dtype=np.float32)
+    for x in range(first_x, last_x):
         label, first = labels[x].reshape(-1), scores[0, x].reshape(-1)
         for voxel in range(best.size):
             best[voxel], label[voxel] = first[voxel], 0
@@ -138,16 +139,17 @@ def _threshold_rows(
                 out[i, j, voxel] = value >= threshold
 
 
-def resampled_argmax(scores: Floats, taps: AxisTaps, out: npt.NDArray[Any]) -> None:
+def resampled_argmax(scores: Floats, taps: AxisTaps, out: npt.NDArray[Any], *, threads: int = 1) -> None:
     """The class with the highest score at each point of a grid; of equal ones, the first.
 
     The same as linear interpolation of all scores in float32 and `argmax` of the result, but for points where two
-    scores differ by less than the rounding. Calls on different parts of `out` may run in threads.
+    scores differ by less than the rounding.
 
     Args:
         scores: Shape `(C, X, Y, Z)`, float32, C-contiguous, without NaN.
         taps: Where the points of each axis lie in voxels, see `taps_at`; ascending.
         out: Labels, shape `(len of each taps)`, any integer type that holds C - 1, any memory order; written.
+        threads: Threads to share the work; the labels do not depend on it.
 
     Raises:
         DataError: Shapes, dtypes or taps do not fit.
@@ -164,11 +166,17 @@ def resampled_argmax(scores: Floats, taps: AxisTaps, out: npt.NDArray[Any]) -> N
         msg = f"resampled_argmax: {out.dtype} cannot hold {len(scores)} classes. Give labels a wider type."
         raise DataError(msg)
     labels = np.empty(scores.shape[1:], dtype=np.int32)
-    _best_classes(scores, np.empty(labels[0].size, dtype=np.float32), labels)
-    _argmax_rows(scores, labels, taps, out)
+    run_slabs(lambda first, last: _best_classes(scores, first, last, labels), len(labels), threads=threads)
+
+    def label(first: int, last: int) -> None:
+        _argmax_rows(scores, labels, _planes(taps, first, last), out[first:last])
+
+    run_slabs(label, len(out), threads=threads)
 
 
-def resampled_threshold(scores: Floats, taps: AxisTaps, out: npt.NDArray[Any], *, threshold: float) -> None:
+def resampled_threshold(
+    scores: Floats, taps: AxisTaps, out: npt.NDArray[Any], *, threshold: float, threads: int = 1
+) -> None:
     """Whether each score is at least the threshold at each point of a grid: 1 or 0.
 
     The same as linear interpolation in float32 and `>= threshold`, but for points within the rounding.
@@ -178,6 +186,7 @@ def resampled_threshold(scores: Floats, taps: AxisTaps, out: npt.NDArray[Any], *
         taps: Where the points of each axis lie in voxels, see `taps_at`; ascending.
         out: Shape `(C, len of each taps)`, any integer type and memory order; written.
         threshold: In the unit of the scores.
+        threads: Threads to share the work.
 
     Raises:
         DataError: Shapes, dtypes or taps do not fit.
@@ -186,10 +195,20 @@ def resampled_threshold(scores: Floats, taps: AxisTaps, out: npt.NDArray[Any], *
     if len(out) != len(scores):
         msg = f"resampled_threshold: {len(out)} masks for {len(scores)} channels of scores."
         raise DataError(msg)
-    labels = np.empty(scores.shape[1:], dtype=np.int32)
-    for channel, mask in zip(scores, out, strict=True):
-        _above(channel, np.float32(threshold), labels)
-        _threshold_rows(channel, labels, np.float32(threshold), taps, mask)
+    limit = np.float32(threshold)
+
+    def channels(first: int, last: int) -> None:
+        labels = np.empty(scores.shape[1:], dtype=np.int32)
+        for channel in range(first, last):
+            _above(scores[channel], limit, labels)
+            _threshold_rows(scores[channel], labels, limit, taps, out[channel])
+
+    run_slabs(channels, len(scores), threads=threads)
+
+
+def _planes(taps: AxisTaps, first: int, last: int) -> AxisTaps:
+    planes = taps[0]
+    return Taps(planes.low[first:last], planes.high[first:last], planes.weight[first:last]), taps[1], taps[2]
 
 
 def _check(scores: Floats, taps: AxisTaps, shape: tuple[int, ...]) -> None:

@@ -158,7 +158,7 @@ def resample(
         for place, axis in enumerate(axes)
     ]
     work = _slab_work(data, positions, out, order=order, ramp=ramp_of(window))
-    _run_slabs(work, len(out), threads=threads)
+    run_slabs(work, len(out), threads=threads)
     return out.transpose(np.argsort(axes))
 
 
@@ -176,7 +176,7 @@ def _slab_work(
     return lambda first, last: cubic_slab(weights, cubic, ramp, first, last, out)
 
 
-def _run_slabs(work: Callable[[int, int], None], planes: int, *, threads: int) -> None:
+def run_slabs(work: Callable[[int, int], None], planes: int, *, threads: int) -> None:
     """Calls `work(first, last)` for as many parts of the output as there are threads."""
     slabs = max(1, min(threads, planes))
     bounds = [planes * slab // slabs for slab in range(slabs + 1)]
