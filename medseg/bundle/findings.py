@@ -48,10 +48,10 @@ class Finding:
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that could hide or move other text on a terminal.
+    r"""The text with everything escaped that could hide or move other text on a terminal.
 
-    >>> printable("calls os.system\\x1b[2K")
-    'calls os.system\\\\x1b[2K'
+    >>> printable("calls os.system\x1b[2K")
+    'calls os.system\\x1b[2K'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -11,7 +11,10 @@ from medseg.bundle import ids
 from medseg.bundle.allowed import ARGUMENTS, GLOBALS, allows_target, is_touchy, why_denied
 from medseg.bundle.grammar import Scope, expression_power, import_in, import_problem
 from medseg.bundle.references import absolute, is_expression
+from medseg.bundle.signatures import signature_of
+from medseg.bundle.sources import NotFoundError
 
+_PACKAGES = ("monai", "torch", "ignite", "medseg")
 _MODES = ("default", "callable")
 _FILE_SUFFIXES = (".json", ".yaml", ".yml")
 # Keys and prefixes by which logging.config.dictConfig makes objects.
@@ -26,18 +29,33 @@ class Power:
     Attributes:
         id_: The config's id, or a file.
         what: What it would do.
+        absent: Whether it is the name of a component that does not exist: a slip, rather than a threat.
     """
 
     id_: str
     what: str
+    absent: bool = False
 
 
 def config_powers(config: dict[str, Any]) -> list[Power]:
     """Everything in a config, its `_meta_` included, that needs trust."""
     imports = dict(_imports(config))
     scope = Scope(modules=_modules(imports), withheld=_around(imports))
-    found = [Power(id_, what) for id_, what in _all(config, scope, imports)]
+    found = [Power(id_, what, absent=_is_absent(config, id_)) for id_, what in _all(config, scope, imports)]
     return list(dict.fromkeys(found))
+
+
+def _is_absent(config: dict[str, Any], id_: str) -> bool:
+    if id_.rpartition(ids.SEP)[2] != "_target_":
+        return False
+    target = ids.get_at(config, id_)
+    if not isinstance(target, str) or target.partition(".")[0] not in _PACKAGES:
+        return False
+    try:
+        signature_of(target)
+    except NotFoundError:
+        return True
+    return False
 
 
 def _all(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
 from medseg.bundle import ids
 from medseg.bundle.allowed import config_home
+from medseg.bundle.check import require_clean
 from medseg.bundle.compose import Composition
 from medseg.bundle.documents import read_document
 from medseg.bundle.findings import printable
@@ -36,7 +38,7 @@ def bundle_powers(composition: Composition) -> list[Power]:
     meta = read_document(root / "configs" / "metadata.json")
     found = config_powers({**composition.config, _META: meta.content})
     lines = {f"{_META}{ids.SEP}{id_}": f"configs/metadata.json:{line}" for id_, line in meta.lines.items()}
-    placed = [Power(_where(composition, lines, power.id_), power.what) for power in found]
+    placed = [replace(power, id_=_where(composition, lines, power.id_)) for power in found]
     files = [Power(where, what) for where, what in (*logging_powers(root), *pickle_powers(root))]
     return list(dict.fromkeys([*placed, *files]))
 
@@ -53,6 +55,7 @@ def require_trust(composition: Composition, *, trust: bool = False) -> bool:
 
     Raises:
         TrustError: With what the bundle can execute, one line each.
+        ConfigError: When all of that are components of known packages that do not exist.
     """
     powers = bundle_powers(composition)
     if not powers:
@@ -61,10 +64,13 @@ def require_trust(composition: Composition, *, trust: bool = False) -> bool:
     if trust:
         _remember(mark, composition.name)
     elif mark not in _remembered():
+        if all(power.absent for power in powers):
+            require_clean(composition)  # says what was probably meant
+        name = printable(composition.name)
         items = tuple(printable(f"{power.id_}: {power.what}") for power in powers)
         msg = (
-            f"{printable(composition.name)}: the bundle can execute {len(items)} thing{'s' * (len(items) != 1)} not known to be "
-            "harmless, so it does not run. Read them; if you trust whoever wrote them, add --trust."
+            f"{name}: the bundle can execute {len(items)} thing{'s' * (len(items) != 1)} not known "
+            "to be harmless, so it does not run. Read them; if you trust whoever wrote them, add --trust."
         )
         raise TrustError(msg, items)
     return True

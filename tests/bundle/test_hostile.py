@@ -33,8 +33,8 @@ HOSTILE: dict[str, tuple[str, str]] = {
     ),
     "run_cmd by its bare name": ("+run: [{_target_: run_cmd, cmd_list: [touch, CANARY]}]", "calls run_cmd"),
     "run_cmd by another module's import": (
-        "+run: [{_target_: monai.bundle.scripts.run_cmd, cmd_list: [touch, CANARY]}]",
-        "calls monai.bundle.scripts.run_cmd",
+        "+run: [{_target_: monai.apps.auto3dseg.bundle_gen.run_cmd, cmd_list: [touch, CANARY]}]",
+        "calls monai.apps.auto3dseg.bundle_gen.run_cmd",
     ),
     "a module that a component's module imports": (
         f"+run: [{{_target_: monai.utils.misc.os.system, command: {TOUCH}}}]",

@@ -115,6 +115,14 @@ def test_a_run_of_a_trusted_bundle_resumes_and_predicts(make_bundle: Callable[..
     assert predict(root, [tmp_path / "a.nii.gz"], output_dir=tmp_path / "out", weights=run)
 
 
+def test_a_slip_in_a_name_is_a_slip_and_no_threat(make_bundle: Callable[..., Path]) -> None:
+    slip = "x: {_target_: monai.losses.DiceLos}\n"
+    with pytest.raises(ConfigError, match="Did you mean 'DiceLoss'"):
+        require_trust(compose(make_bundle(train=slip), "train"))
+    with pytest.raises(TrustError, match="2 things"):
+        require_trust(compose(make_bundle("toy2", train=slip + "y: {_target_: os.abort}\n"), "train"))
+
+
 def test_a_damaged_list_of_trusted_bundles_is_no_trust(make_bundle: Callable[..., Path], settings: Path) -> None:
     (settings / "trusted.json").write_text("{")
     with pytest.raises(ConfigError, match=r"trusted\.json: the list of trusted bundles cannot be read"):

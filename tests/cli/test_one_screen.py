@@ -173,20 +173,20 @@ CONFIG = {
 BUILD = {
     "strides that do not fit the channels": Fault(
         words=("residual_unet::channels=[4, 8, 16]",),
-        says=(
-            "refuses its arguments",
-            "where: configs/common.yaml:",
-            "residual_unet (monai.networks.nets.UNet)",
-            "chain: run::0 ->",
-        ),
+        says=("configs/common.yaml:", "residual_unet::strides: 1 strides for 3 levels of channels; 2 are wanted"),
     ),
     "a name that a component does not know": Fault(
         spoil=lambda place: place.change("common.yaml", "act: LEAKYRELU", "act: LEEKYRELU"),
         says=("refuses its arguments", "LEEKYRELU", "where: ", "residual_unet (monai.networks.nets.UNet)"),
     ),
     "an expression that fails": Fault(
-        spoil=lambda place: place.change("train.yaml", "$@regions.index('TC')", "$@regions.index('XX')"),
-        says=("ValueError: 'XX' is not in list", "where: configs/train.yaml:", "::inside", "chain: run::0 -> train::"),
+        spoil=lambda place: place.change("train.yaml", "$@regions.index('TC')", "$@regions[7]"),
+        says=(
+            "IndexError: list index out of range",
+            "where: configs/train.yaml:",
+            "::inside",
+            "chain: run::0 -> train::",
+        ),
         code=1,
     ),
     "a division by zero": Fault(
@@ -294,20 +294,11 @@ DATA = {
 RUNTIME = {
     "a window that the strides do not divide": Fault(
         words=("roi_size=[15, 15, 15]",),
-        says=(
-            "ground truth has different shape",
-            "where: configs/train.yaml:",
-            "loss::terms::dice (monai.losses.DiceLoss)",
-            "chain: run::0 -> train::trainer -> loss",
-            "code: ",
-            "next: Make roi_size divisible by the network's strides",
-        ),
-        code=1,
+        says=("roi_size: [15, 15, 15] is not divisible by", "Choose multiples"),
     ),
     "a network of too few outputs": Fault(
         words=("regions=[TC, WT]",),
         says=("where: configs/train.yaml:", "chain: run::0 -> train::trainer -> loss", "next: The channels of"),
-        spoil=lambda place: place.change("train.yaml", "$@regions.index('ET')", "1"),
         code=1,
     ),
     "a transform without its key": Fault(
