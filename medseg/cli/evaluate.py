@@ -52,6 +52,18 @@ def evaluate(
         Literal["luna16", "coco3d"],
         typer.Option(help="Detection: FROC and CPM by LUNA16's rules, or AP and AR of boxes at IoU 0.1 to 0.5."),
     ] = "luna16",
+    lesion_wise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULES",
+            help="Score lesion by lesion too, by the rules of brats2023 (gliomas), brats2023_ssa, _men, _ped, _met, or "
+            "brats2024_men_rt.",
+        ),
+    ] = None,
+    probabilities: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Probabilities, CASE.nii.gz with a channel for each region: calibration."),
+    ] = None,
     exclude: Annotated[
         Path | None, typer.Option(help="Detection, luna16: annotations_excluded.csv; marks on these do not count.")
     ] = None,
@@ -72,16 +84,30 @@ def evaluate(
 
     given = {"--exclude": exclude, "--series": series, "--subset": subset or None}
     if task == "detection":
-        if regions is not None:
-            msg = "--regions: detections have none. Leave it out, or set --task segmentation."
-            raise ConfigError(msg)
+        for option, wanted in {
+            "--regions": regions,
+            "--lesion-wise": lesion_wise,
+            "--probabilities": probabilities,
+        }.items():
+            if wanted is not None:
+                msg = f"{option}: detections have none. Leave it out, or set --task segmentation."
+                raise ConfigError(msg)
         _evaluate_detection(pred, ref, output, protocol=protocol, exclude=exclude, series=series, subset=subset)
         return
     for name, value in given.items():
         if value is not None:
             msg = f"{name}: goes with detection only. Add --task detection, or leave it out."
             raise ConfigError(msg)
-    _evaluate_segmentation(pred, ref, output, regions=regions, tolerance_mm=tolerance_mm, surface=surface)
+    _evaluate_segmentation(
+        pred,
+        ref,
+        output,
+        regions=regions,
+        tolerance_mm=tolerance_mm,
+        surface=surface,
+        lesion_wise=lesion_wise,
+        probabilities=probabilities,
+    )
 
 
 def _evaluate_segmentation(
@@ -92,6 +118,8 @@ def _evaluate_segmentation(
     regions: str | None,
     tolerance_mm: float,
     surface: Literal["deepmind", "voxel"],
+    lesion_wise: str | None,
+    probabilities: Path | None,
 ) -> None:
     from rich.console import Console
 
@@ -105,9 +133,16 @@ def _evaluate_segmentation(
         regions=read_regions(regions) if regions is not None else None,
         tolerance_mm=tolerance_mm,
         surface=surface,
+        lesion_wise=lesion_wise,
+        probabilities=probabilities,
         show_progress=sys.stderr.isatty(),
     )
     Console().print(_table(summary))
+    if summary.lesion_rules:
+        Console().print(_lesion_table(summary))
+    if summary.calibration:
+        found = summary.calibration.regions.items()
+        typer.echo("Calibration error: " + ", ".join(f"{name} {region.ece:.4f}" for name, region in found))
     for case in summary.missing_predictions:
         typer.echo(f"warning: {case}: no prediction in {pred}; scored as the worst.", err=True)
     typer.echo(f"Scores in {output / 'summary.json'} and {output / 'cases.csv'}")
@@ -130,6 +165,21 @@ def _table(summary: Summary) -> Table:
         dice = scores["dice"]
         interval = f"{dice.ci95[0]:.3f}-{dice.ci95[1]:.3f}"
         table.add_row(name, f"{dice.mean:.3f}", interval, *(f"{scores[column].mean:.3f}" for column in _COLUMNS))
+    return table
+
+
+def _lesion_table(summary: Summary) -> Table:
+    from rich.table import Table
+
+    counts = summary.to_json()["lesion_wise"]["counts"]
+    table = Table(title=f"Lesion by lesion, by the rules of {summary.lesion_rules}")
+    table.add_column("region", no_wrap=True)
+    for heading in ("Dice", "HD95 mm", "F1", "PQ", "found", "false", "missed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, scores in summary.regions.items():
+        means = [f"{scores[metric].mean:.3f}" for metric in ("lesion_dice", "lesion_hd95_mm", "lesion_f1")]
+        numbers = [str(counts[name][count]) for count in ("lesion_tp", "lesion_fp", "lesion_fn")]
+        table.add_row(name, *means, f"{scores['panoptic_quality'].mean:.3f}", *numbers)
     return table
 
 

@@ -10,8 +10,10 @@ import numpy as np
 
 from medseg.errors import DataError
 from medseg.evaluation.label_files import check_pair, pack_labels, read_labels
+from medseg.evaluation.lesions import with_lesions, without_lesions
 from medseg.kernels.confusion import labels_present
 from medseg.labels import LabelConvention
+from medseg.metrics.lesionwise import LesionRules, lesion_penalty_mm
 from medseg.metrics.segmentation import (
     RegionScore,
     empty_score,
@@ -30,18 +32,23 @@ class CaseScore:
         regions: Scores by region. Without a convention only label values that occur in the case are here.
         missing: Whether there was no prediction.
         worst_mm: The image diagonal, which stands for an infinite distance.
+        lesion_penalty_mm: HD95 of a missed lesion; None where lesions are not scored.
     """
 
     case_id: str
     regions: dict[str, RegionScore]
     missing: bool
     worst_mm: float
+    lesion_penalty_mm: float | None = None
 
     def region(self, name: str) -> RegionScore:
         """The scores of a region, also of one that the case does not have."""
         if name in self.regions:
             return self.regions[name]
-        return missing_score(volume_ref_ml=0.0, worst_mm=self.worst_mm) if self.missing else empty_score()
+        score = missing_score(volume_ref_ml=0.0, worst_mm=self.worst_mm) if self.missing else empty_score()
+        if self.lesion_penalty_mm is None:
+            return score
+        return without_lesions(score, penalty_mm=self.lesion_penalty_mm)
 
 
 def score_case(
@@ -52,8 +59,9 @@ def score_case(
     convention: LabelConvention | None,
     tolerance_mm: float,
     definition: SurfaceDefinition,
+    lesion_rules: LesionRules | None = None,
 ) -> CaseScore:
-    """Read, check and score one case.
+    """Read, check and score one case; lesion by lesion too where there are rules for it.
 
     Raises:
         DataError: When a file is unreadable or no label map, the grids differ, or a value is outside the convention.
@@ -67,10 +75,11 @@ def score_case(
     present = [labels_present(labels) for labels in (packed_reference, packed_prediction)]
     for numbers, path in zip(present, (reference_path, prediction_path), strict=True):
         _check_values({values[number] for number in numbers}, convention, where=f"{case_id}: {path}")
+    regions = _packed_regions(convention, values, present[0] | present[1])
     scores = score_labels(
         packed_reference,
         packed_prediction,
-        regions=_packed_regions(convention, values, present[0] | present[1]),
+        regions=regions,
         spacing_mm=reference.spacing_mm,
         tolerance_mm=tolerance_mm,
         definition=definition,
@@ -80,7 +89,22 @@ def score_case(
         scores = {
             name: missing_score(volume_ref_ml=score.volume_ref_ml, worst_mm=worst_mm) for name, score in scores.items()
         }
-    return CaseScore(case_id=case_id, regions=scores, missing=prediction is None, worst_mm=worst_mm)
+    if lesion_rules is not None:
+        scores = with_lesions(
+            scores,
+            packed_reference,
+            packed_prediction,
+            regions=regions,
+            spacing_mm=reference.spacing_mm,
+            rules=lesion_rules,
+        )
+    return CaseScore(
+        case_id=case_id,
+        regions=scores,
+        missing=prediction is None,
+        worst_mm=worst_mm,
+        lesion_penalty_mm=lesion_penalty_mm(reference.shape, lesion_rules) if lesion_rules else None,
+    )
 
 
 def _check_values(values: set[int], convention: LabelConvention | None, *, where: str) -> None:

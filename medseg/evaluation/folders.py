@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from medseg.errors import ConfigError, DataError
+from medseg.evaluation.calibration import Calibration, measure_calibration
 from medseg.evaluation.cases import CaseScore, score_case
 from medseg.evaluation.matching import Matches, match_files
-from medseg.evaluation.summary import Summary, aggregate_cases, write_summary
+from medseg.evaluation.summary import Summary, aggregate_cases, metric_names, write_summary
 from medseg.labels import Declared, LabelConvention, get_convention
+from medseg.metrics.lesionwise import LesionRules, get_lesion_rules
 from medseg.metrics.surface import SURFACE_DEFINITIONS, SurfaceDefinition
 from medseg.record import usable_cores
 
@@ -30,6 +32,8 @@ def evaluate_folders(
     regions: Declared | None = None,
     tolerance_mm: float = 1.0,
     surface: SurfaceDefinition = "deepmind",
+    lesion_wise: str | None = None,
+    probabilities: str | Path | None = None,
     workers: int | None = None,
     show_progress: bool = False,
 ) -> Summary:
@@ -46,6 +50,8 @@ def evaluate_folders(
             each non-zero label value that occurs in any file.
         tolerance_mm: Tolerance of the NSD.
         surface: What a surface element is, see `SURFACE_DEFINITIONS`.
+        lesion_wise: Rules by which lesions are scored too, such as `brats2023`; see `LESION_RULES`.
+        probabilities: A folder with `<case>.nii.gz`, a channel for each region, whose calibration is measured.
         workers: Cases at once; None takes the machine's cores.
         show_progress: Whether to draw a progress bar on stderr.
 
@@ -54,6 +60,7 @@ def evaluate_folders(
         DataError: When no files match, no case can be scored, or the results cannot be written.
     """
     _checked_settings(tolerance_mm, surface, regions)
+    _checked_extras(regions, lesion_wise, probabilities)
     matches = match_files(Path(pred), Path(ref))
     return evaluate_matches(
         matches,
@@ -61,6 +68,8 @@ def evaluate_folders(
         regions=regions,
         tolerance_mm=tolerance_mm,
         surface=surface,
+        lesion_wise=lesion_wise,
+        probabilities=probabilities,
         workers=workers,
         show_progress=show_progress,
     )
@@ -73,13 +82,22 @@ def evaluate_matches(
     regions: Declared | None = None,
     tolerance_mm: float = 1.0,
     surface: SurfaceDefinition = "deepmind",
+    lesion_wise: str | None = None,
+    probabilities: str | Path | None = None,
     workers: int | None = None,
     show_progress: bool = False,
 ) -> Summary:
     """Score pairs of files that are already matched; the rest as `evaluate_folders`."""
     convention = _checked_settings(tolerance_mm, surface, regions)
+    rules = _checked_extras(regions, lesion_wise, probabilities)
     _make_folder(Path(out_dir))
-    score = partial(score_case, convention=convention, tolerance_mm=float(tolerance_mm), definition=surface)
+    score = partial(
+        score_case,
+        convention=convention,
+        tolerance_mm=float(tolerance_mm),
+        definition=surface,
+        lesion_rules=rules,
+    )
     scored, failed = _score_all(matches, score, workers=workers, show_progress=show_progress)
     if not scored:
         msg = f"{out_dir}: none of {len(matches.pairs)} cases could be scored. First: {next(iter(failed.values()))}"
@@ -88,7 +106,7 @@ def evaluate_matches(
     if not names:
         msg = f"{out_dir}: every label map is empty, references and predictions. Say which regions: --regions."
         raise DataError(msg)
-    by_region, mean = aggregate_cases(scored, names)
+    by_region, mean = aggregate_cases(scored, names, metrics=metric_names(lesion_wise))
     summary = Summary(
         cases=scored,
         region_names=names,
@@ -100,6 +118,8 @@ def evaluate_matches(
         missing_predictions=tuple(case.case_id for case in scored if case.missing),
         failed=failed,
         unmatched_predictions={name: str(path) for name, path in matches.unmatched.items()},
+        lesion_rules=lesion_wise,
+        calibration=_calibration(matches, scored, convention, probabilities),
     )
     write_summary(summary, Path(out_dir))
     return summary
@@ -113,6 +133,30 @@ def _checked_settings(tolerance_mm: float, surface: str, regions: Declared | Non
         msg = f"--surface: no definition is named {surface!r}. Known: {', '.join(SURFACE_DEFINITIONS)}."
         raise ConfigError(msg)
     return get_convention(regions, where="--regions") if regions is not None else None
+
+
+def _checked_extras(
+    regions: Declared | None, lesion_wise: str | None, probabilities: str | Path | None
+) -> LesionRules | None:
+    if probabilities is not None and regions is None:
+        msg = "--probabilities: channels are regions, and nothing names them. Give --regions too."
+        raise ConfigError(msg)
+    if probabilities is not None and not Path(probabilities).is_dir():
+        msg = f"--probabilities: {probabilities} is no folder. Give the one that medseg predict --probabilities wrote."
+        raise ConfigError(msg)
+    return get_lesion_rules(lesion_wise, where="--lesion-wise") if lesion_wise is not None else None
+
+
+def _calibration(
+    matches: Matches,
+    scored: tuple[CaseScore, ...],
+    convention: LabelConvention | None,
+    probabilities: str | Path | None,
+) -> Calibration | None:
+    if probabilities is None or convention is None:
+        return None
+    references = {case.case_id: matches.pairs[case.case_id][0] for case in scored}
+    return measure_calibration(Path(probabilities), references, convention=convention)
 
 
 def _make_folder(out_dir: Path) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from medseg.errors import DataError
+from medseg.evaluation.calibration import Calibration
 from medseg.evaluation.cases import CaseScore
 from medseg.labels import Declared
 from medseg.metrics.aggregate import RESAMPLES, Aggregate, aggregate
+from medseg.metrics.lesion_metrics import LESION_COUNTS, LESION_METRICS
+from medseg.metrics.lesionwise import get_lesion_rules
 from medseg.metrics.surface import SURFACE_DEFINITIONS, SurfaceDefinition
 from medseg.metrics.table import METRICS
 from medseg.volumes.files import atomic_path
@@ -63,6 +66,8 @@ class Summary:
         missing_predictions: Cases without a prediction; they are scored.
         failed: By case, why it could not be scored.
         unmatched_predictions: By case id, predictions that have no reference.
+        lesion_rules: Rules by which lesions were scored too, None where they were not.
+        calibration: Calibration of probabilities, None where none were given.
     """
 
     cases: tuple[CaseScore, ...]
@@ -75,6 +80,8 @@ class Summary:
     missing_predictions: tuple[str, ...]
     failed: dict[str, str]
     unmatched_predictions: dict[str, str]
+    lesion_rules: str | None = None
+    calibration: Calibration | None = None
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -84,6 +91,22 @@ class Summary:
             for case, path in self.unmatched_predictions.items()
         )
         return (*self.failed.values(), *unmatched)
+
+    def _extras(self) -> dict[str, Any]:
+        """What only some evaluations have."""
+        extras: dict[str, Any] = {}
+        if self.lesion_rules:
+            counts = {
+                region: {
+                    name: int(sum(case.region(region).values[name] for case in self.cases)) for name in LESION_COUNTS
+                }
+                for region in self.region_names
+            }
+            rules = dataclasses.asdict(get_lesion_rules(self.lesion_rules))
+            extras["lesion_wise"] = {"rules": self.lesion_rules, **rules, "counts": counts}
+        if self.calibration:
+            extras["calibration"] = self.calibration.to_json()
+        return extras
 
     def to_json(self) -> dict[str, Any]:
         """What stands in summary.json: plain values, every number finite."""
@@ -98,8 +121,9 @@ class Summary:
             "mean": _plain(self.mean),
             "metrics": {
                 name: {"unit": metric.unit, "better": metric.better, "meaning": metric.meaning}
-                for name, metric in METRICS.items()
+                for name, metric in (METRICS | (LESION_METRICS if self.lesion_rules else {})).items()
             },
+            **self._extras(),
             "rules": RULES,
             "missing_predictions": list(self.missing_predictions),
             "failed": self.failed,
@@ -107,23 +131,28 @@ class Summary:
         }
 
 
+def metric_names(lesion_rules: str | None) -> tuple[str, ...]:
+    """The metrics of an evaluation, with the lesion-wise ones where there are rules for them."""
+    return (*METRICS, *(LESION_METRICS if lesion_rules else ()))
+
+
 def _plain(scores: dict[str, Aggregate]) -> dict[str, dict[str, Any]]:
     return {name: {**dataclasses.asdict(score), "ci95": list(score.ci95)} for name, score in scores.items()}
 
 
 def aggregate_cases(
-    cases: tuple[CaseScore, ...], region_names: tuple[str, ...]
+    cases: tuple[CaseScore, ...], region_names: tuple[str, ...], *, metrics: Sequence[str] = tuple(METRICS)
 ) -> tuple[dict[str, dict[str, Aggregate]], dict[str, Aggregate]]:
     """Aggregates by region and metric, and by metric over each case's mean of regions."""
     regions = {
-        region: {name: aggregate([case.region(region).values[name] for case in cases]) for name in METRICS}
+        region: {name: aggregate([case.region(region).values[name] for case in cases]) for name in metrics}
         for region in region_names
     }
     mean = {
         name: aggregate(
             [sum(case.region(region).values[name] for region in region_names) / len(region_names) for case in cases]
         )
-        for name in METRICS
+        for name in metrics
     }
     return regions, mean
 
@@ -137,8 +166,9 @@ def write_summary(summary: Summary, out_dir: Path) -> None:
 
     def write_cases(file: TextIO) -> None:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(_row(case, region) for case in summary.cases for region in summary.region_names)
+        columns = COLUMNS + ((*LESION_METRICS, *LESION_COUNTS) if summary.lesion_rules else ())
+        writer.writerow(columns)
+        writer.writerows(_row(case, region, columns) for case in summary.cases for region in summary.region_names)
 
     def write_json(file: TextIO) -> None:
         json.dump(summary.to_json(), file, indent=2, allow_nan=False)
@@ -148,7 +178,7 @@ def write_summary(summary: Summary, out_dir: Path) -> None:
     _write_text(out_dir / "summary.json", write_json)
 
 
-def _row(case: CaseScore, region: str) -> list[str | float]:
+def _row(case: CaseScore, region: str, columns: Sequence[str]) -> list[str | float]:
     score = case.region(region)
     cells: dict[str, str | float] = {
         "case_id": case.case_id,
@@ -158,7 +188,7 @@ def _row(case: CaseScore, region: str) -> list[str | float]:
         "state": score.state,
         **score.values,
     }
-    return [cells[column] for column in COLUMNS]
+    return [cells[column] for column in columns]
 
 
 def _write_text(path: Path, write: Callable[[TextIO], None]) -> None:

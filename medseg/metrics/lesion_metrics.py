@@ -43,3 +43,6 @@ LESION_METRICS: dict[str, LesionMetric] = {
         unit="", better="higher", nothing=1.0, worst=0.0, meaning="panoptic quality of components, IoU above 0.5"
     ),
 }
+
+# Columns of cases.csv that are summed, not averaged: lesions found, components made up, lesions missed.
+LESION_COUNTS = ("lesion_tp", "lesion_fp", "lesion_fn")
