@@ -36,7 +36,7 @@ def predict(
     trust: Annotated[bool, typer.Option("--trust", help="Run what the bundle can execute; remembered.")] = False,
     traceback: Traceback = False,
 ) -> None:
-    """Segment scans: one label map per case, in the scan's own grid.
+    """Segment scans, or detect in them: a label map per case in the scan's grid, and boxes where a bundle finds them.
 
     A token KEY=VALUE is a change of the config unless a path of that name exists; -- ends such changes.
 
