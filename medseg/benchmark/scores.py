@@ -63,7 +63,8 @@ class RunScores:
 
 def known_metrics() -> dict[str, str]:
     """By metric, which way is good: `higher`, `lower`, or `zero` for a signed error."""
-    return {name: metric.better for name, metric in {**METRICS, **LESION_METRICS}.items()}
+    known: dict[str, str] = {name: metric.better for name, metric in METRICS.items()}
+    return known | {name: metric.better for name, metric in LESION_METRICS.items()}
 
 
 def read_scores(path: str | Path, *, name: str | None = None) -> RunScores:

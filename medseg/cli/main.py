@@ -9,6 +9,7 @@ import typer
 
 from medseg import __version__
 from medseg.cli.bundle import bundle_app
+from medseg.cli.compare import compare
 from medseg.cli.data import data_app
 from medseg.cli.demo import demo
 from medseg.cli.evaluate import evaluate
@@ -50,6 +51,7 @@ app.add_typer(data_app, name="data")
 app.command(cls=TokenCommand)(train)
 app.command(cls=TokenCommand)(predict)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(report)
 app.add_typer(bundle_app, name="bundle")
 

@@ -95,7 +95,7 @@ def _case(path: Path, reference_path: Path, *, case_id: str, convention: LabelCo
     labels = reference.array[crop]
     try:
         return {
-            name: reliability(channels[(*crop, index)], np.isin(labels, values))
+            name: reliability(channels[..., index][crop], np.isin(labels, values))
             for index, (name, values) in enumerate(convention.regions.items())
         }
     except DataError as error:

@@ -91,7 +91,7 @@ def reliability(
     bin_of = np.clip(np.ceil(values * bins).astype(np.int64) - 1, 0, bins - 1)
     return Reliability(
         count=np.bincount(bin_of, minlength=bins),
-        probability=np.bincount(bin_of, weights=values, minlength=bins),
+        probability=np.bincount(bin_of, weights=values, minlength=bins).astype(np.float64),
         positive=np.bincount(bin_of[right], minlength=bins),
         squared_error=float(np.square(values - right).sum()),
     )
