@@ -270,9 +270,10 @@ def _place(document: Document, id_: str, root: Path) -> str:
     path = document.path
     shown = path.relative_to(root) if path.is_relative_to(root) else path
     parts = id_.split(ids.SEP)
+    lines = {ids.normalize(key): line for key, line in document.lines.items()}
     for length in range(len(parts), 0, -1):
         for prefix in ("", "+"):
-            line = document.lines.get(prefix + ids.SEP.join(parts[:length]))
+            line = lines.get(prefix + ids.SEP.join(parts[:length]))
             if line is not None:
                 return f"{shown}:{line}"
     return str(shown)

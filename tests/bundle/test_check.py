@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 from medseg.bundle.check import check_bundle, check_composition, require_clean
 from medseg.bundle.compose import compose
 from medseg.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_sound_bundle_has_no_findings(make_bundle: Callable[..., Path]) -> None:
@@ -135,3 +139,39 @@ def test_an_override_is_checked_like_the_files(make_bundle: Callable[..., Path])
     with pytest.raises(ConfigError, match="takes no argument 'lerning_rate'. Did you mean 'learning_rate'"):
         require_clean(composition)
     assert len(check_composition(composition)) == 1
+
+
+def test_a_check_is_quick_and_imports_nothing_that_a_bundle_names() -> None:
+    code = (
+        "import sys, time; from medseg.bundle.check import check_bundle;"
+        "found = check_bundle('brats_mri_segmentation');"
+        "print([m for m in ('torch', 'monai', 'ignite') if m in sys.modules], time.process_time() < 3,"
+        "[f for f in found if f.level != 'note'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[] True []"
+
+
+def test_code_in_a_bundle_is_neither_imported_nor_an_error(make_bundle: Callable[..., Path]) -> None:
+    root = make_bundle(train="x: {_target_: scripts.net.Net, width: 3}\n")
+    (root / "scripts").mkdir()
+    (root / "scripts" / "net.py").write_text("raise SystemExit\n")
+    assert [f.level for f in check_bundle(root)] == ["warning"]
+
+
+def test_what_a_finding_quotes_cannot_move_the_terminal(make_bundle: Callable[..., Path]) -> None:
+    from medseg.bundle.findings import printable
+
+    root = make_bundle(train='x: {_target_: "torch.optim.\\e[2KAdamV"}\n')
+    assert all(printable(str(f)).isprintable() for f in check_bundle(root))
+
+
+def test_the_zoo_s_way_of_laying_evaluation_over_training_is_understood(make_bundle: Callable[..., Path]) -> None:
+    root = make_bundle()
+    configs = root / "configs"
+    common = (configs / "common.yaml").read_text()
+    for name in ("train", "inference"):
+        (configs / f"{name}.yaml").write_text(common + (configs / f"{name}.yaml").read_text())
+    (configs / "common.yaml").unlink()
+    (configs / "evaluate.yaml").write_text("validate#handlers: ['@train#trainer']\nvalidate#dataloader: '@sed'\n")
+    assert [f.where for f in check_bundle(root, presets=[])] == ["configs/evaluate.yaml:2: validate::dataloader"]
