@@ -23,7 +23,7 @@ from typing import Any
 BUNDLE = "lung_nodule_ct_detection"
 TRAINING = {"cases": 60, "seed": 100}
 UNSEEN = {"cases": 30, "seed": 200}
-DRAWS, BATCH = 400, 2
+DRAWS, BATCH, PILOT_DRAWS = 400, 2, 60
 NETWORK = ["network_def=@light_fpn", "channels_last=false", "ema_decay=0.995"]
 NETWORK += ["optimizer=@adamw", "learning_rate=3e-3", "weight_decay=1e-2"]
 CROPS = ["roi_size=[96,96,64]", "window_size=[192,192,128]", f"batch_size={BATCH}", "box_share=0.7", "num_candidates=8"]
@@ -70,13 +70,12 @@ def _options() -> argparse.Namespace:
 
 def _epochs(pilot: Path, data: Path, *, minutes: float) -> int:
     """How many epochs fit, by the second epoch of a pilot run without validation in it; 15 % are kept for the rest."""
-    draws = 60
     # A finished pilot is read again, so that a repeated run has the same epochs.
     if not (pilot / "model.pt").is_file():
-        _train(pilot, data, ["epochs=3", f"samples_per_epoch={draws}", "val_interval=3"])
+        _train(pilot, data, ["epochs=3", f"samples_per_epoch={PILOT_DRAWS}", "val_interval=3"])
     with (pilot / "metrics.csv").open(newline="") as file:
         seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
-    step_s = seconds[1] / (draws / BATCH)
+    step_s = seconds[1] / (PILOT_DRAWS / BATCH)
     start_up_s = max(0.0, seconds[0] - seconds[1])
     epochs = (minutes * 60 * 0.85 - start_up_s) / (step_s * DRAWS / BATCH)
     print(f"pilot: {step_s:.2f} s a step, {start_up_s:.0f} s of start-up: {max(1, int(epochs))} epochs", flush=True)
