@@ -46,7 +46,6 @@ class TileMerge:
     ) -> None:
         self.tiling, self.store, self.weights = tiling, store, weights
         self.activation, self.threads = activation, threads
-        self._even = torch.ones_like(weights)
         self._faces: dict[tuple[int, Tile], torch.Tensor | None] = {}
 
     def add(self, number: int, scores: torch.Tensor | None) -> Iterator[Merged]:
@@ -60,8 +59,8 @@ class TileMerge:
             NumericError: A mean score is not finite.
         """
         weights = self.weights
-        if scores is not None and scores.dtype != torch.float32:
-            scores, weights = _weighted(scores, weights), self._even
+        if scores is not None:
+            scores, weights = weighted(scores, weights)
         window = self.tiling.windows[number]
         for tile in self.tiling.tiles_of(window):
             buffer, fresh = self.store.open(
@@ -80,7 +79,14 @@ class TileMerge:
         return visits[bisect.bisect_left(visits, number + (key <= tile))]
 
     def _sum(
-        self, tile: Tile, buffer: torch.Tensor, scores: torch.Tensor, weights: torch.Tensor, *, window: Shape, fresh: bool
+        self,
+        tile: Tile,
+        buffer: torch.Tensor,
+        scores: torch.Tensor,
+        weights: torch.Tensor,
+        *,
+        window: Shape,
+        fresh: bool,
     ) -> None:
         first, size = self.tiling.box(tile)
         read = (first[0] - window[0], first[1] - window[1], first[2] - window[2])
@@ -91,9 +97,7 @@ class TileMerge:
         if buffer.device.type == "cpu":
             parts = (scores.numpy(), weights.numpy(), buffer.numpy())
             run_slabs(
-                lambda a, b: add_window(
-                    *parts, read=read, write=(1, 1, 1), size=size, fresh=fresh, channels=(a, b)
-                ),
+                lambda a, b: add_window(*parts, read=read, write=(1, 1, 1), size=size, fresh=fresh, channels=(a, b)),
                 len(scores),
                 threads=self.threads,
             )
@@ -158,12 +162,17 @@ def _place(first: Shape, size: Shape) -> tuple[slice, slice, slice]:
     return x, y, z
 
 
-def _weighted(scores: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """The products in float32 of scores in half precision, rounded as MONAI rounds them: to the scores' own type."""
+def weighted(scores: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Contiguous float32 scores `(C, x, y, z)`, and the weights that they are still to be multiplied by.
+
+    The products of scores in half precision are rounded as MONAI rounds them: to the scores' own type.
+    """
+    if scores.dtype == torch.float32:
+        return scores.contiguous(), weights
     out = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
     for channel, part in zip(out, scores, strict=True):
         channel.copy_((part * weights).to(scores.dtype))
-    return out
+    return out, torch.ones_like(weights)
 
 
 def _activate(scores: torch.Tensor, activation: Activation) -> None:

@@ -77,8 +77,8 @@ def make_plan(tiling: Tiling, needs: Needs, *, batch_size: int, budget_mb: float
         except ConfigError as error:
             least = (budget_mb * _RESERVE - limit + _least_mb(tiling, needs.channels)) / _RESERVE
             msg = (
-                f"sliding window: max_memory_mb {budget_mb:.0f} is too little: {needs.base_mb:.0f} are held, one window "
-                f"takes {needs.window_mb:.0f}, {needs.channels} channels and the result {least - budget_mb:.0f} more "
+                f"sliding window: max_memory_mb {budget_mb:.0f} is too little: {needs.base_mb:.0f} are held, one "
+                f"window takes {needs.window_mb:.0f}, {needs.channels} channels and the result {least - budget_mb:.0f} more "
                 f"than is left. Give at least {least:.0f}, or take smaller windows."
             )
             raise ConfigError(msg) from error

@@ -21,7 +21,11 @@ def _add(
     for channel in range(first, last):
         for x in range(nx):
             for y in range(ny):
-                row, share, out = scores[channel, rx + x, ry + y], weights[rx + x, ry + y], total[channel, wx + x, wy + y]
+                row, share, out = (
+                    scores[channel, rx + x, ry + y],
+                    weights[rx + x, ry + y],
+                    total[channel, wx + x, wy + y],
+                )
                 for z in range(nz):
                     out[wz + z] += row[rz + z] * share[rz + z]
 
@@ -36,7 +40,11 @@ def _set(
     for channel in range(first, last):
         for x in range(nx):
             for y in range(ny):
-                row, share, out = scores[channel, rx + x, ry + y], weights[rx + x, ry + y], total[channel, wx + x, wy + y]
+                row, share, out = (
+                    scores[channel, rx + x, ry + y],
+                    weights[rx + x, ry + y],
+                    total[channel, wx + x, wy + y],
+                )
                 for z in range(nz):
                     out[wz + z] = row[rz + z] * share[rz + z]
 
