@@ -12,7 +12,7 @@ from typing import Any
 from medseg.bundle import ids
 from medseg.bundle.check_keys import argument_files, hidden_keys, unlinked_properties, unread_keys
 from medseg.bundle.check_model import channel_counts, label_names, missing_elements, patch_sizes, shapes
-from medseg.bundle.check_values import argument_kinds, document_traps, value_traps
+from medseg.bundle.check_values import argument_kinds, document_traps, misspelt_keys, value_traps
 from medseg.bundle.compose import LAYERS, Composition, compose, config_file
 from medseg.bundle.documents import Document, read_document
 from medseg.bundle.files import file_problems, unreadable
@@ -363,6 +363,7 @@ _CHECKS: tuple[Callable[[Composition], Found], ...] = (
     _expressions,
     _circles,
     value_traps,
+    misspelt_keys,
     unlinked_properties,
     patch_sizes,
     missing_elements,

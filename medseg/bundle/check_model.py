@@ -75,6 +75,10 @@ def patch_sizes(composition: Composition) -> Found:
     name, network = found
     divisors = _divisors(network)
     for id_, size in _patch_ids(composition.config):
+        dims = network.get("spatial_dims")
+        if isinstance(dims, int) and len(size) > 1 and len(size) != dims:
+            yield id_, f"{size} has {len(size)} axes, but {name} has {dims}.", "error"
+            continue
         wrong = [n for n, axis in enumerate(size) if axis > 0 and axis % divisors[n % len(divisors)]]
         if wrong:
             wanted = "x".join(str(divisors[n % len(divisors)]) for n in range(len(size)))
@@ -225,6 +229,10 @@ def _config_opinions(composition: Composition, side: str, list_key: str) -> Iter
         name = facts.inputs if side == "inputs" else facts.outputs
         if isinstance(network.get(name), int):
             yield _Opinion(network[name], composition.where(f"{id_}{ids.SEP}{name}"), f"{id_}'s {name}")
+    if side == "outputs" and found is not None:
+        for one_hot, value in ids.walk(composition.config):
+            if one_hot.endswith(f"{ids.SEP}to_onehot") and isinstance(value, int) and not isinstance(value, bool):
+                yield _Opinion(value, composition.where(one_hot), "to_onehot")
     names = composition.config.get(list_key)
     if isinstance(names, list) and found is not None:
         yield _Opinion(len(names), composition.where(list_key), list_key)

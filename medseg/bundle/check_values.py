@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -66,6 +68,25 @@ def value_traps(composition: Composition) -> Found:
             yield from _misspelt_target(id_, value)
         if isinstance(value, str):
             yield from ((id_, *said) for said in _text(key, value))
+
+
+def misspelt_keys(composition: Composition) -> Found:
+    """Keys of items that one transform alone uses, a slip away from a key that others use."""
+    uses = [
+        (f"{id_}{ids.SEP}{name}", key)
+        for id_, value in ids.walk(composition.config)
+        if ids.is_component(value)
+        for name in value
+        if name == "keys" or name.endswith(("_key", "_keys"))
+        for key in (value[name] if isinstance(value[name], list) else [value[name]])
+        if isinstance(key, str) and key.isidentifier()
+    ]
+    counts = Counter(key for _, key in uses)
+    for id_, key in uses:
+        others = [k for k, n in counts.items() if n > 1 and k.isalpha() and k.rstrip("s") != key.rstrip("s")]
+        close = difflib.get_close_matches(key, others, n=1, cutoff=0.8) if counts[key] == 1 and key.isalpha() else []
+        if close:
+            yield id_, f"no other transform knows the key {key!r}. Did you mean {close[0]!r}?", "error"
 
 
 def _is_plain_argument(config: dict[str, Any], id_: str, key: str) -> bool:
@@ -152,6 +173,8 @@ def _parts(annotation: str) -> list[str]:
 def _fits(parts: list[str], value: Any) -> bool:
     if _is_evaluated(value) or value is None:
         return True
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return any("str" in p or not re.search(r"\b(int|float)\b", p) for p in parts if p != "None")
     return any(_fits_one(part, value) for part in parts)
 
 

@@ -158,6 +158,16 @@ FAULTS = {
         "wide]",
         "takes channels: Sequence[int]",
     ),
+    "number as text in an argument": Fault(
+        COMMON, "dropout_prob: 0.2", "dropout_prob: '0.2'", "dropout_prob: '0.2'", "takes dropout_prob"
+    ),
+    "key of an item": Fault(
+        COMMON, "source_key: image", "source_key: imgae", "source_key: imgae", "Did you mean 'image'"
+    ),
+    "axes": Fault(COMMON, "roi_size: [128, 128, 128]", "roi_size: [128, 128]", "roi_size: [", "2 axes"),
+    "one-hot": Fault(
+        INFERENCE, "    threshold: 0.5", "    to_onehot: 5", "    to_onehot: 5", "to_onehot says 5 channels"
+    ),
     "mode": Fault(
         TRAIN,
         "  _target_: medseg.engines.distribute",
