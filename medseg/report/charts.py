@@ -15,13 +15,16 @@ Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Scale:
+    """Values from low to high, drawn from start to end."""
+
     low: float
     high: float
     start: float
     end: float
 
     def __call__(self, value: float) -> float:
+        """Where a value is drawn."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
@@ -55,45 +58,12 @@ def line_chart(title: str, series: Mapping[str, Points], *, x_label: str) -> str
         return ""
     xs = [x for points in clean.values() for x, _ in points]
     ys = [y for points in clean.values() for _, y in points]
-    across = _Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, LEFT, WIDTH - RIGHT)
+    across = Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, LEFT, WIDTH - RIGHT)
     ticks = nice_ticks(min(0.0, *ys) if max(ys) > 0 else min(ys), max(ys))
-    up = _Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
+    up = Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
     lines = "".join(_line(index, points, across, up) for index, points in enumerate(clean.values()))
     last = ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in clean.items())
-    return _figure(title, _axes(across, up, ticks, x_label) + lines, legend(list(clean)), f"Last values: {last}.")
-
-
-def strip_chart(title: str, groups: Mapping[str, Mapping[str, Points]]) -> str:
-    """A dot per case on one row per group and series, from 0 to 1, the mean as a bar.
-
-    Args:
-        title: The heading of the chart.
-        groups: `{region: {series: [(value, _), ...]}}` with values between 0 and 1; the text of a dot is not kept.
-    """
-    names = list(dict.fromkeys(name for rows in groups.values() for name in rows))
-    row_height, height, parts = 24, TOP, []
-    across = _Scale(0.0, 1.0, LEFT, WIDTH - RIGHT)
-    for group, rows in groups.items():
-        middle = height + row_height * len(rows) / 2
-        parts.append(
-            f'<text class="tick" x="{LEFT - 10}" y="{middle + 4:.0f}" text-anchor="end">{escape(group)}</text>'
-        )
-        for name, values in rows.items():
-            parts.append(_strip(names.index(name), [value for value, _ in values], across, height + row_height / 2))
-            height += row_height
-        height += 10
-    grid = "".join(
-        f'<line class="grid" x1="{across(tick):.0f}" x2="{across(tick):.0f}" y1="{TOP}" y2="{height - 4}"/>'
-        f'<text class="tick" x="{across(tick):.0f}" y="{height + 14}" text-anchor="middle">{tick:g}</text>'
-        for tick in nice_ticks(0, 1)
-    )
-    described = "; ".join(
-        f"{group} {name}: mean {sum(v for v, _ in values) / len(values):.3f} of {len(values)}"
-        for group, rows in groups.items()
-        for name, values in rows.items()
-        if values
-    )
-    return _figure(title, grid + "".join(parts), legend(names) if len(names) > 1 else "", described, height + 22)
+    return figure(title, _axes(across, up, ticks, x_label) + lines, legend(list(clean)), f"Last values: {last}.")
 
 
 def legend(names: Sequence[str]) -> str:
@@ -102,7 +72,7 @@ def legend(names: Sequence[str]) -> str:
     return f'<ul class="legend">{items}</ul>'
 
 
-def _line(index: int, points: Points, across: _Scale, up: _Scale) -> str:
+def _line(index: int, points: Points, across: Scale, up: Scale) -> str:
     path = "M" + "L".join(f"{across(x):.1f} {up(y):.1f}" for x, y in points)
     dots = points if len(points) <= 60 else points[-1:]
     marks = "".join(
@@ -111,7 +81,7 @@ def _line(index: int, points: Points, across: _Scale, up: _Scale) -> str:
     return f'<g class="c{index % COLOURS}"><path class="line" d="{path}"/>{marks}</g>'
 
 
-def _axes(across: _Scale, up: _Scale, ticks: Sequence[float], x_label: str) -> str:
+def _axes(across: Scale, up: Scale, ticks: Sequence[float], x_label: str) -> str:
     rows = "".join(
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{up(tick):.1f}" y2="{up(tick):.1f}"/>'
         f'<text class="tick" x="{LEFT - 8}" y="{up(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
@@ -128,21 +98,8 @@ def _axes(across: _Scale, up: _Scale, ticks: Sequence[float], x_label: str) -> s
     )
 
 
-def _strip(index: int, values: Sequence[float], across: _Scale, y: float) -> str:
-    known = [value for value in values if math.isfinite(value)]
-    if not known:
-        return ""
-    dots = "".join(
-        f'<circle class="dot" cx="{across(value):.1f}" cy="{y + (order % 3 - 1) * 3:.1f}" r="3.6">'
-        f"<title>{value:.3f}</title></circle>"
-        for order, value in enumerate(known)
-    )
-    mean = across(sum(known) / len(known))
-    bar = f'<line class="mean" x1="{mean:.1f}" x2="{mean:.1f}" y1="{y - 10:.1f}" y2="{y + 10:.1f}"/>'
-    return f'<g class="c{index % COLOURS}">{dots}{bar}</g>'
-
-
-def _figure(title: str, drawing: str, below: str, description: str, height: float = HEIGHT) -> str:
+def figure(title: str, drawing: str, below: str, description: str, height: float = HEIGHT) -> str:
+    """A drawing `WIDTH` wide with its heading, what stands under it, and a description for who does not see it."""
     return (
         f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(f"{title}. {description}")}">'

@@ -81,8 +81,11 @@ def absent(sentence: str) -> str:
     return f'<p class="absent">{escape(sentence)}</p>'
 
 
-def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that scrolls sideways by touch and by keyboard. Header is text; cells are markup already."""
+def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "plain") -> str:
+    """A table that scrolls sideways by touch and by keyboard. Header is text; cells are markup already.
+
+    `kind` is its class: `sortable` gets buttons in its headings, `facts` has words in its second column.
+    """
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
     lines = "\n".join(
         "<tr>" + f'<th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
@@ -90,6 +93,6 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) ->
     )
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">\n'
-        f'<table><caption class="hidden">{escape(caption)}</caption>\n'
+        f'<table class="{kind}"><caption class="hidden">{escape(caption)}</caption>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>"
     )

@@ -1,53 +1,26 @@
-"""The best, the median and the worst case in three planes: image, reference outlined, prediction filled."""
+"""The best, the median and the worst case: pictures of three planes, which a script turns into a slice viewer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from html import escape
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from medseg.errors import DataError
-from medseg.labels import get_convention, labels_to_regions
 from medseg.report import planes
-from medseg.report.charts import COLOURS, legend
+from medseg.report.cases import MARGIN_MM, Case, chosen_cases, read_case
+from medseg.report.charts import COLOURS
 from medseg.report.markup import absent
+from medseg.report.payload import Payload, make_payload
 from medseg.report.run_folder import RunFolder
 from medseg.report.tables import by_case, mean_dice
-from medseg.volumes import read_volume
-from medseg.volumes.names import modality_of
 
-Masks = Mapping[str, planes.Mask]
-
-# Where a lesion is best seen, best first; any other bundle shows its first image.
-PREFERRED_MODALITIES = ("flair", "t2", "t1c")
-_SWITCHES = (
-    '<input type="checkbox" id="show-reference" checked><label for="show-reference">Reference (outline)</label>'
-    '<input type="checkbox" id="show-prediction" checked><label for="show-prediction">Prediction (filled)</label>'
+_SWITCHES = (("reference", "Reference, outlined"), ("prediction", "Prediction, filled"), ("cross", "Crosshair"))
+_HELP = (
+    "Turn the wheel over a picture, move its slider or use the arrow keys to go through the slices. Click or drag to "
+    "bring the other two planes to that point. Drag with Shift or the right button to change level and window."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """What the pictures of one case are drawn from, all RAS arrays `(X, Y, Z)` cropped to the same box.
-
-    Attributes:
-        colours: The colour number of each region, as in the legend.
-        image: Intensities.
-        reference: Masks by region, the largest first; empty when there is no reference.
-        prediction: Likewise.
-        spacing_mm: Size of a voxel along X, Y, Z.
-    """
-
-    colours: Mapping[str, int]
-    image: npt.NDArray[Any]
-    reference: Masks
-    prediction: Masks
-    spacing_mm: tuple[float, float, float]
 
 
 def overlays(run: RunFolder) -> str:
@@ -55,96 +28,107 @@ def overlays(run: RunFolder) -> str:
     ranked = by_case(run.scores.cases)
     if not ranked:
         return absent("Without scores per case there is no best and no worst case to show.")
-    ids = list(ranked)
-    chosen = (
-        {"Best": ids[0], "Median": ids[(len(ids) - 1) // 2], "Worst": ids[-1]} if len(ids) > 1 else {"Only": ids[0]}
-    )
     figures = []
-    for rank, case_id in chosen.items():
+    for rank, case_id in chosen_cases(list(ranked)).items():
         caption = f"{rank} case: {case_id}, mean Dice {mean_dice(ranked[case_id]):.3f}"
-        figures.append(_figure(run, case_id, caption))
+        figures.append(_figure(run, case_id, rank, caption))
     regions = run.scores.regions or list(next(iter(ranked.values())))
-    return f'<div class="overlays">{_SWITCHES}{legend(regions)}\n' + "\n".join(figures) + "</div>"
+    return f'<div class="overlays">{_toolbar(regions)}\n' + "\n".join(figures) + "</div>"
 
 
-def _figure(run: RunFolder, case_id: str, caption: str) -> str:
+def _toolbar(regions: Sequence[str]) -> str:
+    """What is shown over all images: the kinds of overlay, and each region in its colour."""
+    kinds = "".join(
+        f"<label{' data-viewer hidden' if key == 'cross' else ''}>"
+        f'<input type="checkbox" id="show-{key}" checked>{name}</label>'
+        for key, name in _SWITCHES
+    )
+    shown = "".join(
+        f'<label class="c{place % COLOURS}"><input type="checkbox" data-region="{escape(name)}" checked>'
+        f"<i></i>{escape(name)}</label>"
+        for place, name in enumerate(regions)
+    )
+    return (
+        f'<div class="toolbar"><fieldset><legend class="hidden">Overlays</legend>{kinds}</fieldset>'
+        f'<fieldset class="regions"><legend class="hidden">Regions</legend>{shown}</fieldset></div>'
+        f'<p class="help" data-viewer hidden>{_HELP}</p>'
+    )
+
+
+def _figure(run: RunFolder, case_id: str, rank: str, caption: str) -> str:
     try:
-        case = _read_case(run, case_id)
+        case = read_case(run, case_id)
     except DataError as error:
         return absent(f"{caption}. There is no picture: {error}")
-    panels = [_panel(case, plane) for plane in planes.PLANES]
-    columns = " ".join(f"{width:.0f}fr" for width, _ in panels)
-    drawings = "".join(drawing for _, drawing in panels)
+    payload = make_payload(case)
+    views = [_view(case, payload, plane, rank) for plane in planes.PLANES]
+    columns = " ".join(f"{width:.0f}fr" for width, _ in views)
+    drawings = "".join(drawing for _, drawing in views)
     return (
-        f"<figure><figcaption>{escape(caption)}</figcaption>"
-        f'<div class="planes" style="--columns: {columns}">{drawings}</div></figure>'
+        f'<figure class="case" aria-label="{escape(caption)}"><figcaption>{escape(caption)}</figcaption>'
+        f'<div class="planes" style="--columns: {columns}">{drawings}</div>{_window_controls(rank)}'
+        f'<p class="note">{escape(_note(case, payload))}</p>'
+        f'<script type="application/json" class="meta">{_for_script(payload.meta)}</script>'
+        f'<script type="text/plain" class="voxels">{payload.data}</script></figure>'
     )
 
 
-def _read_case(run: RunFolder, case_id: str) -> Case:
-    image_path, channel, label_path = _paths(run, case_id)
-    prediction_path = run.prediction(case_id)
-    image = read_volume(image_path)
-    array = image.array if image.array.ndim == 3 else image.array[..., channel]
-    turned = planes.to_ras(array, image.affine_ras_mm)
-    box = planes.bounding_box(turned != 0, margin=4)
-    masks = [_masks(run, path, turned.shape, box) for path in (label_path, prediction_path)]
-    spacing = planes.ras_spacing_mm(image.affine_ras_mm, image.spacing_mm)
-    names = list(dict.fromkeys([*run.scores.regions, *masks[0], *masks[1]]))
-    colours = {name: place % COLOURS for place, name in enumerate(names)}
-    return Case(colours=colours, image=turned[box], reference=masks[0], prediction=masks[1], spacing_mm=spacing)
-
-
-def _paths(run: RunFolder, case_id: str) -> tuple[Path, int, Path | None]:
-    """The image to show, the channel of it when it is 4-D, and the label map where one is known."""
-    item = run.items.get(case_id)
-    if item is None:
-        msg = f"its scan is not known. It is where the predictions lie in {run.path / 'predictions'}."
-        raise DataError(msg)
-    image = item["image"]
-    by_modality = {modality_of(path): path for path in ([image] if isinstance(image, str) else image)}
-    best = next(
-        (by_modality[name] for name in PREFERRED_MODALITIES if name in by_modality), next(iter(by_modality.values()))
+def _view(case: Case, payload: Payload, plane: planes.Plane, rank: str) -> tuple[float, str]:
+    """The width in mm and the markup of one plane: a picture, and a canvas and a slider for the viewer."""
+    index = _start(case, plane)
+    across, down = (axis for axis in range(3) if axis != plane.axis)
+    width, height = (case.image.shape[axis] * case.spacing_mm[axis] for axis in (across, down))
+    count = payload.shape[plane.axis]
+    start = min(int((index + 0.5) * count / case.image.shape[plane.axis]), count - 1)
+    label = f"{rank} case, {plane.name} plane"
+    markup = (
+        f'<div class="view" data-axis="{plane.axis}"><div class="plane">{_still(case, plane, index, (width, height))}'
+        f'<canvas role="img" aria-label="{label}" style="aspect-ratio: {width:.1f} / {height:.1f}" hidden></canvas>'
+        f'{_letters(plane)}</div><label class="slice" data-viewer hidden><span>{plane.name.capitalize()}</span>'
+        f'<input type="range" min="0" max="{count - 1}" value="{start}" aria-label="{label}: slice">'
+        f"<output>{start + 1} / {count}</output></label></div>"
     )
-    return Path(best), (item.get("channels") or [0])[0], Path(item["label"]) if item.get("label") else None
+    return width, markup
 
 
-def _masks(run: RunFolder, path: Path | None, shape: tuple[int, ...], box: tuple[slice, slice, slice]) -> Masks:
-    """Masks by region, the largest first; none when there is no file."""
-    if path is None or not path.is_file():
-        return {}
-    volume = read_volume(path)
-    labels = planes.to_ras(volume.array, volume.affine_ras_mm)
-    if labels.shape != shape:
-        msg = f"{path}: shape {labels.shape} is not the image's {shape}."
-        raise DataError(msg)
-    labels = labels[box]
-    if run.convention:
-        convention = get_convention(run.convention)
-        regions = labels_to_regions(labels, convention, where=str(path))
-        found = dict(zip(convention.regions, regions, strict=True))
-    else:
-        found = {str(value): labels == value for value in np.unique(labels).tolist() if value}
-    return dict(sorted(found.items(), key=lambda region: -int(region[1].sum())))
+def _window_controls(rank: str) -> str:
+    sliders = "".join(
+        f"<label><span>{name}</span>"
+        f'<input type="range" class="{name.lower()}" aria-label="{rank} case: {name.lower()}">'
+        f"<output></output></label>"
+        for name in ("Level", "Window")
+    )
+    button = f'<button type="button" aria-label="{rank} case: reset slices, level and window">Reset</button>'
+    return f'<div class="window" data-viewer hidden>{sliders}{button}</div>'
 
 
-def _panel(case: Case, plane: planes.Plane) -> tuple[float, str]:
-    """The width in mm and the drawing of one plane, through the fullest slice of the reference or the prediction."""
+def _note(case: Case, payload: Payload) -> str:
+    """What is shown, at which size, so that nobody takes the picture for the data."""
+    size = " × ".join(f"{value:.3g}" for value in payload.spacing_mm)
+    coarser = payload.shape != case.image.shape
+    original = f", made coarser from {' × '.join(f'{value:.3g}' for value in case.spacing_mm)} mm" if coarser else ""
+    part = f", cut to the labels and {MARGIN_MM:g} mm around them" if case.around_labels else ""
+    return f"{case.image_name}, voxels of {size} mm{original}{part}, in 8 bits. Scores are of the full data."
+
+
+def _start(case: Case, plane: planes.Plane) -> int:
+    """The slice with the most of the largest region, of the reference where it has one."""
     guide = next((masks for masks in (case.reference, case.prediction) if any(m.any() for m in masks.values())), {})
     anywhere = next(iter(guide.values()), np.zeros(case.image.shape, dtype=bool))
-    index = planes.fullest_slice(anywhere, plane)
+    return planes.fullest_slice(anywhere, plane)
+
+
+def _still(case: Case, plane: planes.Plane, index: int, size_mm: tuple[float, float]) -> str:
+    """One slice as a picture that needs no script."""
+    width, height = size_mm
     picture = planes.cut(case.image, plane, index)
-    rows, columns = picture.shape
-    across, down = (case.spacing_mm[axis] for axis in range(3) if axis != plane.axis)
-    width, height = columns * across, rows * down
-    grey = planes.png_data_uri(planes.to_grey(picture, planes.grey_window(case.image)))
-    paths = _mask_paths(case, plane, index)
-    drawing = (
-        f'<div class="plane"><svg viewBox="0 0 {width:.1f} {height:.1f}" role="img" aria-label="{plane.name} plane">'
+    grey = planes.png_data_uri(planes.to_grey(picture, case.window))
+    scale = f"{width / picture.shape[1]:.4g} {height / picture.shape[0]:.4g}"
+    return (
+        f'<svg viewBox="0 0 {width:.1f} {height:.1f}" role="img" aria-label="{plane.name} plane">'
         f'<image href="{grey}" width="{width:.1f}" height="{height:.1f}" preserveAspectRatio="none"/>'
-        f'<g transform="scale({across:.4g} {down:.4g})">{paths}</g></svg>{_letters(plane)}</div>'
+        f'<g transform="scale({scale})">{_mask_paths(case, plane, index)}</g></svg>'
     )
-    return width, drawing
 
 
 def _mask_paths(case: Case, plane: planes.Plane, index: int) -> str:
@@ -162,3 +146,8 @@ def _mask_paths(case: Case, plane: planes.Plane, index: int) -> str:
 def _letters(plane: planes.Plane) -> str:
     places = zip(("left", "right", "top", "bottom"), plane.letters, strict=True)
     return "".join(f'<span class="{place}" aria-hidden="true">{letter}</span>' for place, letter in places)
+
+
+def _for_script(text: str) -> str:
+    """JSON that cannot end the element that it stands in, whatever names it holds."""
+    return text.replace("<", "\\u003c")

@@ -1,9 +1,10 @@
-"""The report as one HTML file: sections in order, styles and pictures inside, no script and no network."""
+"""The report as one HTML file: sections in order; styles, pictures, volumes and scripts inside; no network."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
-import shlex
 from collections.abc import Iterator, Mapping
 from html import escape
 from importlib.resources import files
@@ -11,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from medseg.record import write_text_atomically
-from medseg.report.charts import Points, line_chart, strip_chart
+from medseg.report.box_plots import NOTE, box_chart
+from medseg.report.charts import Points, line_chart
+from medseg.report.crops import crops
 from medseg.report.detection import detection_cards, detection_notes, detection_scores, detection_tables, is_detection
-from medseg.report.markup import absent, number, section, to_float
+from medseg.report.markup import absent, metric_key, metric_name, number, section, to_float
 from medseg.report.overlays import overlays
+from medseg.report.provenance import environment, reproduce
 from medseg.report.run_folder import Row, RunFolder, Scores, read_run_folder
-from medseg.report.tables import baseline_table, cases_table, environment_table, summary_table
+from medseg.report.tables import baseline_table, cases_table, summary_table
 
+STYLES = ("style.css", "viewer.css")
+SCRIPTS = ("inflate.js", "voxels.js", "viewer.js", "sorting.js", "start.js")
 NOT_CLINICAL = "Made by medseg for research. Not for clinical use."
 
 
@@ -41,25 +47,40 @@ def write_report(run_dir: Path, out: Path | None = None) -> Path:
 
 
 def _page(run: RunFolder) -> str:
-    name = run.record.get("bundle") or run.path.resolve().name
-    title = f"{Path(str(name)).name}: report"
-    parts = [
-        section("Scores", _scores(run), anchor="scores"),
-        section("Best, median and worst case", overlays(run), anchor="cases-in-pictures"),
-        section("Training", _training(run), anchor="training"),
-        section("Every case", _cases(run.scores), anchor="cases"),
-        section("How to reproduce", _reproduce(run), anchor="reproduce"),
-        section("Run and environment", environment_table(run), anchor="environment"),
+    name = Path(str(run.record.get("bundle") or run.path.resolve().name)).name
+    detection = is_detection(run.scores.summary)
+    sections = [
+        ("scores", "Scores", _scores(run)),
+        ("pictures", *(("Detections", crops(run)) if detection else ("Best, median and worst case", overlays(run)))),
+        ("training", "Training", _training(run)),
+        ("cases", "Every case", _cases(run.scores)),
+        ("reproduce", "How to reproduce", reproduce(run)),
+        ("environment", "Run and environment", environment(run)),
     ]
-    style = files("medseg.report").joinpath("style.css").read_text(encoding="utf-8")
+    links = "".join(f'<li><a href="#{anchor}">{title}</a></li>' for anchor, title, _ in sections)
+    parts = [section(title, body, anchor=anchor) for anchor, title, body in sections]
+    script = f'"use strict";\n(() => {{\n{_asset(*SCRIPTS)}}})();\n'
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"<header><p>medseg report</p><h1>{escape(Path(str(name)).name)}</h1>{_headline(run)}</header>\n"
-        f"<main>\n{chr(10).join(parts)}\n</main>\n<footer>{NOT_CLINICAL}</footer>\n</body>\n</html>\n"
+        f"<title>{escape(name)}: report</title>\n<style>\n{_asset(*STYLES)}</style>\n</head>\n<body>\n"
+        f"<header><p>medseg report</p><h1>{escape(name)}</h1>{_headline(run)}</header>\n"
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n'
+        f"<main>\n{chr(10).join(parts)}\n</main>\n<footer>{NOT_CLINICAL}</footer>\n"
+        f"<script>{script}</script>\n</body>\n</html>\n"
     )
+
+
+def _asset(*names: str) -> str:
+    return "".join(files("medseg.report").joinpath(name).read_text(encoding="utf-8") for name in names)
+
+
+def _policy(script: str) -> str:
+    """What the page may load: nothing from anywhere, and no script but its own."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def _headline(run: RunFolder) -> str:
@@ -93,7 +114,7 @@ def _mean_dice(summary: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _scores(run: RunFolder) -> str:
     detection = is_detection(run.scores.summary)
-    parts = [detection_scores(run.scores)] if detection else [summary_table(run.scores), _strips(run)]
+    parts = [detection_scores(run.scores)] if detection else [summary_table(run.scores), _boxes(run)]
     if run.baseline.summary and not detection:
         parts += ["<h3>Beside the baseline</h3>", baseline_table(run.scores, run.baseline)]
     notes = [f"<li>{escape(sentence)}</li>" for sentence in _rules(run.scores.summary)]
@@ -106,13 +127,26 @@ def _cases(scores: Scores) -> str:
     return absent(detection_tables(scores)) if is_detection(scores.summary) else cases_table(scores)
 
 
-def _strips(run: RunFolder) -> str:
-    groups: dict[str, dict[str, Points]] = {}
+def _boxes(run: RunFolder) -> str:
+    """Box plots of the overlap and of the distance, where they were scored."""
+    charts = []
+    for column in run.scores.cases[0] if run.scores.cases else ():
+        if metric_key(column) in {"dice", "hd95"}:
+            name, _, unit = metric_name(column).partition(", ")
+            title = f"{name} of every case{', in ' if unit else ''}{unit}"
+            best = 1.0 if metric_key(column) == "dice" else 0.0
+            charts.append(box_chart(title, _groups(run, column), best=best))
+    drawn = "".join(charts)
+    return f'<div class="charts">{drawn}</div><p class="note">{NOTE}</p>' if drawn else ""
+
+
+def _groups(run: RunFolder, column: str) -> dict[str, dict[str, list[tuple[float, str]]]]:
+    groups: dict[str, dict[str, list[tuple[float, str]]]] = {}
     for series, scores in (("network", run.scores), ("baseline", run.baseline)):
         for row in scores.cases:
-            points = groups.setdefault(row["region"], {}).setdefault(series, [])
-            points.append((to_float(row.get("dice")), 0.0))  # type: ignore[attr-defined]
-    return strip_chart("Dice of every case, the mean as a bar", groups) if groups else ""
+            cases = groups.setdefault(row["region"], {}).setdefault(series, [])
+            cases.append((to_float(row.get(column)), row["case_id"]))
+    return groups
 
 
 def _rules(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -164,35 +198,3 @@ def _series(rows: tuple[Row, ...], columns: list[str], axis: str) -> dict[str, P
         ]
         for name in columns
     }
-
-
-def _reproduce(run: RunFolder) -> str:
-    record = run.record
-    command = record.get("command")
-    if isinstance(command, list):
-        command = _typed(command)
-    parts = []
-    if command:
-        parts.append(f"<p>This run was started with:</p>{_code(str(command))}")
-    elif record.get("bundle"):
-        parts.append(
-            f"<p>The bundle is trained again with:</p>{_code('medseg train ' + shlex.quote(str(record['bundle'])))}"
-        )
-    if run.config:
-        parts.append("<p>Every setting that was used stands in <code>config.yaml</code> in the run folder.</p>")
-    if run.scores.summary:
-        regions = f" --regions {run.convention}" if run.convention else ""
-        again = f"medseg evaluate --pred predictions --ref REFERENCE --task segmentation{regions} -o evaluation"
-        parts.append(f"<p>Scores of these or any other tool's label maps:</p>{_code(again)}")
-    return "\n".join(parts) or absent("This run has no run.json, so how it was started is not known.")
-
-
-def _typed(words: list[Any]) -> str:
-    """A process's arguments as one types them, without the place where medseg is installed."""
-    program, *rest = map(str, words)
-    name = Path(program).stem
-    return shlex.join(["medseg" if name == "__main__" else name, *rest])
-
-
-def _code(line: str) -> str:
-    return f'<pre tabindex="0"><code>{escape(line)}</code></pre>'

@@ -16,6 +16,9 @@ from medseg.volumes.png import to_grey as to_grey
 
 Mask = npt.NDArray[np.bool_]
 
+SOFT_TISSUE_HU = (-160.0, 240.0)  # level 40, width 400: the usual window of the abdomen
+_AIR_HU = -900.0  # no MR image has values as low as these
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
@@ -68,13 +71,13 @@ def fullest_slice(mask: Mask, plane: Plane) -> int:
     return int(counts.argmax()) if counts.any() else mask.shape[plane.axis] // 2
 
 
-def bounding_box(mask: Mask, *, margin: int) -> tuple[slice, slice, slice]:
-    """The box around a mask, widened by a margin in voxels and kept inside the array; all of it when empty."""
+def bounding_box(mask: Mask, *, margin: Sequence[int]) -> tuple[slice, slice, slice]:
+    """The box around a mask, widened by a margin in voxels per axis and kept inside the array; all of it when empty."""
     sides = []
     for axis in range(3):
         hit = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
         low, high = (int(hit[0]), int(hit[-1]) + 1) if hit.size else (0, mask.shape[axis])
-        sides.append(slice(max(low - margin, 0), min(high + margin, mask.shape[axis])))
+        sides.append(slice(max(low - margin[axis], 0), min(high + margin[axis], mask.shape[axis])))
     return (sides[0], sides[1], sides[2])
 
 
@@ -85,6 +88,14 @@ def grey_window(image: npt.NDArray[Any]) -> tuple[float, float]:
         return (0.0, 1.0)
     low, high = np.percentile(values, (1.0, 99.5)).tolist()
     return (low, high)
+
+
+def start_window(image: npt.NDArray[Any]) -> tuple[float, float]:
+    """The values that are black and white at first: soft tissue in CT, else what `grey_window` finds."""
+    low, high = grey_window(image)
+    if low < _AIR_HU / 2 and float(np.nanmin(image)) <= _AIR_HU:
+        return SOFT_TISSUE_HU
+    return (low, high) if high > low else (low, low + 1.0)
 
 
 def png_data_uri(grey: npt.NDArray[np.uint8]) -> str:

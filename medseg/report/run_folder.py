@@ -31,6 +31,10 @@ class Scores:
         """Names of the scored regions, in the order of the summary."""
         return list(self.summary.get("regions", {}))
 
+    def table(self, name: str) -> tuple[Row, ...]:
+        """Another table beside the summary, empty when absent."""
+        return _rows(self.folder / name) if self.summary else ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
@@ -39,6 +43,7 @@ class RunFolder:
     Attributes:
         path: The folder.
         record: `run.json`, what ran on what; empty when absent.
+        predicted: The same of the predictions.
         history: Rows of `metrics.csv`, as text.
         scores: The network's evaluation.
         baseline: The baseline's evaluation.
@@ -48,6 +53,7 @@ class RunFolder:
 
     path: Path
     record: Mapping[str, Any]
+    predicted: Mapping[str, Any]
     history: tuple[Row, ...]
     scores: Scores
     baseline: Scores
@@ -82,6 +88,7 @@ def read_run_folder(path: Path) -> RunFolder:
     run = RunFolder(
         path=path,
         record=_json(path / "run.json"),
+        predicted=_json(path / "predictions" / "run.json"),
         history=_rows(path / "metrics.csv"),
         scores=scores if scores.summary or scores.cases else _scores(path),
         baseline=_scores(path / "baseline"),

@@ -1,4 +1,4 @@
-"""The tables of the report: scores per region, scores per case, the baseline beside the network, the environment."""
+"""The tables of scores: per region, per case, and the baseline beside the network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from medseg.report.markup import METRIC_NAMES, absent, digits_of, metric_key, metric_name, number, table, to_float
-from medseg.report.run_folder import Row, RunFolder, Scores
+from medseg.report.run_folder import Row, Scores
 
 Statistics = Mapping[str, Any]
 
@@ -46,7 +46,7 @@ def cases_table(scores: Scores) -> str:
     metrics = [key for key in scores.cases[0] if metric_key(key) in {"dice", "hd95"}]
     header = ["Case", *(f"{name} {metric_name(key)}" for key in metrics for name in regions), "Remarks"]
     rows = [_case_row(case, lines, regions, metrics) for case, lines in by_case(scores.cases).items()]
-    return table("Scores per case", header, rows)
+    return table("Scores per case", header, rows, kind="sortable")
 
 
 def by_case(rows: Sequence[Row]) -> dict[str, dict[str, Row]]:
@@ -61,17 +61,6 @@ def mean_dice(lines: Mapping[str, Row]) -> float:
     """Mean Dice over the regions of one case; a value that is no number counts as 0."""
     values = [to_float(row.get("dice")) for row in lines.values()]
     return sum(value if value == value else 0.0 for value in values) / max(len(values), 1)
-
-
-def environment_table(run: RunFolder) -> str:
-    """What ran on what, from `run.json`."""
-    if not run.record:
-        return absent("This run has no run.json, so what it ran on is not known.")
-    shown = {key: value for key, value in run.record.items() if key != "command"}
-    if len(shown.get("sessions") or []) < 2:
-        shown.pop("sessions", None)  # the only session says what the record says
-    rows = [[escape(key), f"<code>{escape(value)}</code>"] for key, value in _flat(shown)]
-    return table("The run and its environment", ["What", "Value"], rows)
 
 
 def _known_metrics(regions: Mapping[str, Statistics]) -> list[str]:
@@ -108,15 +97,3 @@ def _case_row(case: str, lines: Mapping[str, Row], regions: Sequence[str], metri
         f"{name}: {row['state'].replace('_', ' ')}" for name, row in lines.items() if row.get("state", "ok") != "ok"
     ]
     return [escape(case), *cells, escape("; ".join(remarks))]
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in node.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}: ")
-        elif isinstance(value, list):
-            for order, part in enumerate(value, start=1):
-                yield from _flat(part if isinstance(part, Mapping) else {"": part}, f"{name} {order}: ")
-        elif value is not None:
-            yield name, f"{value:.1f}" if isinstance(value, float) else str(value)

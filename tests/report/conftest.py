@@ -76,8 +76,17 @@ def write_history(path: Path, *, epochs: int) -> None:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
+    return maker(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_run_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    return maker(tmp_path_factory.mktemp("runs"))
+
+
+def maker(folder: Path) -> Callable[..., Path]:
     def make(name: str = "run", *, cases: int = 5, pictures: bool = True) -> Path:
-        run = tmp_path / name
+        run = folder / name
         write_scores(run / "evaluation", {"TC": 0.86, "WT": 0.91, "ET": 0.82}, cases=cases, seed=0)
         write_scores(run / "baseline", {"TC": 0.31, "WT": 0.55, "ET": 0.36}, cases=cases, seed=1)
         write_history(run / "metrics.csv", epochs=30)

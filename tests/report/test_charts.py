@@ -1,11 +1,10 @@
 import math
 import xml.etree.ElementTree as ElementTree
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medseg.report.charts import line_chart, nice_ticks, strip_chart
+from medseg.report.charts import line_chart, nice_ticks
 
 
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
@@ -29,12 +28,3 @@ def test_a_line_goes_through_its_points_up_the_page() -> None:
 def test_what_is_not_finite_is_left_out() -> None:
     assert line_chart("Loss", {"a": [(0, math.nan), (1, math.inf)]}, x_label="epoch") == ""
     assert "nan" not in line_chart("Loss", {"a": [(0, math.nan), (1, 2.0)]}, x_label="epoch")
-
-
-@pytest.mark.parametrize("values", [[0.5], [0.0, 1.0, 0.25]])
-def test_a_strip_has_a_dot_per_case_and_one_mean(values: list[float]) -> None:
-    chart = strip_chart("Dice", {"WT & more": {"network": [(value, 0.0) for value in values]}})
-    assert chart.count("<circle") == len(values)
-    assert chart.count('class="mean"') == 1
-    assert f"mean {sum(values) / len(values):.3f} of {len(values)}" in chart
-    ElementTree.fromstring(chart)

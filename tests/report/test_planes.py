@@ -76,13 +76,13 @@ def test_letters_say_where_a_voxel_is(plane: planes.Plane) -> None:
 def test_the_fullest_slice_and_the_box_of_an_empty_mask_are_the_middle_and_all() -> None:
     empty = np.zeros((4, 5, 6), dtype=bool)
     assert [planes.fullest_slice(empty, plane) for plane in planes.PLANES] == [3, 2, 2]
-    assert planes.bounding_box(empty, margin=1) == (slice(0, 4), slice(0, 5), slice(0, 6))
+    assert planes.bounding_box(empty, margin=(1, 1, 1)) == (slice(0, 4), slice(0, 5), slice(0, 6))
 
 
 def test_the_box_is_widened_and_clipped() -> None:
     mask = np.zeros((9, 9, 9), dtype=bool)
     mask[4, 1, 8] = True
-    assert planes.bounding_box(mask, margin=2) == (slice(2, 7), slice(0, 4), slice(6, 9))
+    assert planes.bounding_box(mask, margin=(2, 2, 2)) == (slice(2, 7), slice(0, 4), slice(6, 9))
 
 
 def test_grey_values_span_the_window_and_nan_is_black() -> None:

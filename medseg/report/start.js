@@ -1,0 +1,2 @@
+startSorting();
+startViewers();

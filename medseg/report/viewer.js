@@ -1,0 +1,200 @@
+// The slice viewer of one case: three planes, linked by a crosshair, over volumes that are unpacked when first needed.
+const FILLED = 0.3;
+
+function colourOf(figure, place) {
+  const value = getComputedStyle(figure).getPropertyValue(`--c${place}`).trim();
+  return [1, 3, 5].map((start) => parseInt(value.slice(start, start + 2), 16));
+}
+
+function makeViewer(figure, volumes, overlay) {
+  const colours = volumes.regions.map(([, place]) => colourOf(figure, place));
+  const level = figure.querySelector(".level"), width = figure.querySelector(".window input.window");
+  const views = [...figure.querySelectorAll(".view")].map((node) => ({
+    node, canvas: node.querySelector("canvas"), slider: node.querySelector("input"), output: node.querySelector("output"),
+    plane: layout(volumes.shape, Number(node.dataset.axis)),
+  }));
+  const place = [0, 0, 0], starts = views.map((view) => view.slider.value);
+  const paper = document.createElement("canvas"), pen = paper.getContext("2d");
+  let asked = 0;
+
+  const regionsOf = (kind, code) =>
+    volumes.masks[kind].combinations[code].filter((region) => !overlay.hidden.has(volumes.regions[region][0]));
+
+  function paint(view) {
+    const { canvas, plane } = view, ratio = window.devicePixelRatio || 1;
+    const box = canvas.getBoundingClientRect();
+    if (!box.width) return;
+    canvas.width = Math.round(box.width * ratio); canvas.height = Math.round(box.height * ratio);
+    const draw = canvas.getContext("2d");
+    const picture = (pixels, smooth) => {
+      paper.width = plane.columns; paper.height = plane.rows;
+      pen.putImageData(pixels, 0, 0);
+      draw.imageSmoothingEnabled = smooth; draw.imageSmoothingQuality = "high";
+      draw.drawImage(paper, 0, 0, canvas.width, canvas.height);
+    };
+    picture(greyPixels(view), true);
+    if (overlay.prediction && volumes.masks.prediction) picture(filledPixels(view), false);
+    if (overlay.reference && volumes.masks.reference) outline(view, draw, ratio);
+    if (overlay.cross) crosshair(view, draw, ratio);
+  }
+
+  function greyPixels({ plane }) {
+    const [low, high] = volumes.range, table = new Uint8Array(256);
+    const black = Number(level.value) - Number(width.value) / 2;
+    for (let grey = 0; grey < 256; grey++) {
+      const value = low + ((high - low) * grey) / 255;
+      table[grey] = Math.max(0, Math.min(255, Math.round(((value - black) / Number(width.value)) * 255)));
+    }
+    const pixels = new ImageData(plane.columns, plane.rows);
+    cut(volumes.image, plane, place[plane.axis]).forEach((grey, at) => {
+      pixels.data.fill(table[grey], at * 4, at * 4 + 3);
+      pixels.data[at * 4 + 3] = 255;
+    });
+    return pixels;
+  }
+
+  function filledPixels({ plane }) {
+    const { combinations, codes } = volumes.masks.prediction, pixels = new ImageData(plane.columns, plane.rows);
+    const top = combinations.map((_, code) => regionsOf("prediction", code).pop());
+    cut(codes, plane, place[plane.axis]).forEach((code, at) => {
+      if (top[code] === undefined) return;
+      pixels.data.set(colours[top[code]], at * 4);
+      pixels.data[at * 4 + 3] = 255 * FILLED;
+    });
+    return pixels;
+  }
+
+  // Along the borders between voxels, on whichever side the mask is.
+  function outline({ canvas, plane }, draw, ratio) {
+    const { combinations, codes } = volumes.masks.reference, { columns, rows } = plane;
+    const slice = cut(codes, plane, place[plane.axis]), sx = canvas.width / columns, sy = canvas.height / rows;
+    const present = new Set(slice), held = combinations.map((_, code) => (present.has(code) ? regionsOf("reference", code) : []));
+    draw.lineWidth = 1.6 * ratio; draw.lineCap = "square";
+    for (const region of [...new Set(held.flat())].sort((a, b) => a - b)) {
+      const has = held.map((regions) => regions.includes(region));
+      const inside = (column, row) => column >= 0 && row >= 0 && column < columns && row < rows && has[slice[row * columns + column]];
+      const path = new Path2D();
+      for (let row = 0; row <= rows; row++) for (let column = 0; column <= columns; column++) {
+        const here = inside(column, row);
+        if (here !== inside(column, row - 1)) { path.moveTo(column * sx, row * sy); path.lineTo((column + 1) * sx, row * sy); }
+        if (here !== inside(column - 1, row)) { path.moveTo(column * sx, row * sy); path.lineTo(column * sx, (row + 1) * sy); }
+      }
+      draw.strokeStyle = `rgb(${colours[region].join()})`;
+      draw.stroke(path);
+    }
+  }
+
+  function crosshair({ canvas, plane }, draw, ratio) {
+    const x = ((plane.columns - place[plane.across] - 0.5) * canvas.width) / plane.columns;
+    const y = ((plane.rows - place[plane.down] - 0.5) * canvas.height) / plane.rows, gap = 9 * ratio;
+    draw.beginPath();
+    for (const [x0, y0, x1, y1] of [[0, y, x - gap, y], [x + gap, y, canvas.width, y], [x, 0, x, y - gap], [x, y + gap, x, canvas.height]]) {
+      draw.moveTo(x0, y0); draw.lineTo(x1, y1);
+    }
+    draw.lineWidth = ratio; draw.strokeStyle = "rgba(255, 255, 255, 0.4)";
+    draw.stroke();
+  }
+
+  function update() {
+    for (const { slider, output, plane } of views) {
+      place[plane.axis] = Number(slider.value);
+      output.value = `${place[plane.axis] + 1} / ${volumes.shape[plane.axis]}`;
+      const position = ((place[plane.axis] + 0.5) * volumes.spacing[plane.axis]).toFixed(0);
+      slider.setAttribute("aria-valuetext", `slice ${place[plane.axis] + 1} of ${volumes.shape[plane.axis]}, ${position} mm`);
+    }
+    for (const slider of [level, width]) slider.nextElementSibling.value = tidy(Number(slider.value));
+    if (!asked) asked = requestAnimationFrame(() => { asked = 0; views.forEach(paint); });
+  }
+
+  const tidy = (value) => (Math.abs(value) < 10 && volumes.range[1] - volumes.range[0] < 20 ? value.toFixed(2) : value.toFixed(0));
+  const move = (slider, by) => { slider.value = Number(slider.value) + by; update(); };
+
+  function setWindow() {
+    const [low, high] = volumes.range, [black, white] = volumes.window, step = (high - low) / 200;
+    Object.assign(level, { min: low, max: high, step: "any", value: (black + white) / 2 });
+    Object.assign(width, { min: step, max: Math.max(high - low, white - black), step: "any", value: white - black });
+  }
+
+  function reset() {
+    views.forEach((view, index) => { view.slider.value = starts[index]; });
+    setWindow(); update();
+  }
+
+  function point(view, event) {
+    const box = view.canvas.getBoundingClientRect(), { plane } = view;
+    const within = (part, count) => Math.max(0, Math.min(count - 1, Math.floor((1 - part) * count)));
+    const to = { [plane.across]: within((event.clientX - box.left) / box.width, plane.columns),
+                 [plane.down]: within((event.clientY - box.top) / box.height, plane.rows) };
+    for (const other of views) if (other.plane.axis in to) other.slider.value = to[other.plane.axis];
+    update();
+  }
+
+  function drag(view, down) {
+    const windowing = down.shiftKey || down.button === 2, reach = (volumes.range[1] - volumes.range[0]) / 300;
+    const moved = (event) => {
+      if (!windowing) return point(view, event);
+      width.value = Number(width.value) + event.movementX * reach;
+      move(level, event.movementY * reach);
+    };
+    if (!windowing) point(view, down);
+    view.canvas.setPointerCapture(down.pointerId);
+    view.canvas.addEventListener("pointermove", moved);
+    const done = () => view.canvas.removeEventListener("pointermove", moved);
+    for (const end of ["pointerup", "pointercancel"]) view.canvas.addEventListener(end, done, { once: true });
+  }
+
+  let turned = 0;
+  function wheel(view, event) {
+    // A page that is being scrolled goes on when a picture comes under the pointer, and where the slices end.
+    const { slider } = view, by = Math.sign(event.deltaY), at = Number(slider.value);
+    if (!by || event.ctrlKey || performance.now() - overlay.scrolledAt < 250) return;
+    if ((by > 0 && at === 0) || (by < 0 && at === Number(slider.max))) return;
+    event.preventDefault();
+    turned += event.deltaMode === 0 ? event.deltaY : event.deltaY * 40;
+    const steps = Math.abs(turned) >= 40 ? Math.sign(turned) * Math.max(1, Math.floor(Math.abs(turned) / 100)) : 0;
+    if (steps) { turned = 0; move(slider, -steps); }
+  }
+
+  for (const view of views) {
+    view.canvas.addEventListener("pointerdown", (event) => {
+      view.slider.focus({ preventScroll: true }); // from here on the arrow keys go through this plane
+      drag(view, event);
+    });
+    view.canvas.addEventListener("mousedown", (event) => event.preventDefault()); // or the slider loses the focus
+    view.canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+    view.canvas.addEventListener("wheel", (event) => wheel(view, event), { passive: false });
+    view.canvas.hidden = false;
+    view.node.querySelector("svg").setAttribute("hidden", "");
+  }
+  figure.querySelectorAll("input").forEach((input) => input.addEventListener("input", update));
+  figure.querySelector("button").addEventListener("click", reset);
+  new ResizeObserver(update).observe(figure);
+  setWindow(); update();
+  figure.dataset.ready = "true";
+  return update;
+}
+
+function startViewers() {
+  const area = document.querySelector(".overlays");
+  if (!area) return;
+  const overlay = { hidden: new Set(), scrolledAt: -1e9 }, redraw = [];
+  const read = () => {
+    for (const kind of ["reference", "prediction", "cross"]) overlay[kind] = document.getElementById(`show-${kind}`).checked;
+    overlay.hidden = new Set([...area.querySelectorAll("[data-region]:not(:checked)")].map((box) => box.dataset.region));
+    redraw.forEach((again) => again());
+  };
+  area.querySelector(".toolbar").addEventListener("change", read);
+  addEventListener("scroll", () => { overlay.scrolledAt = performance.now(); }, { passive: true });
+  area.querySelectorAll("[data-viewer]").forEach((node) => { node.hidden = false; });
+  read();
+  const seen = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) continue;
+      seen.unobserve(target);
+      readVolumes(target).then((volumes) => redraw.push(makeViewer(target, volumes, overlay))).catch((error) => {
+        target.querySelector(".note").append(` The viewer cannot start: ${error.message}.`);
+      });
+    }
+  }, { rootMargin: "400px" });
+  area.querySelectorAll("figure.case").forEach((figure) => seen.observe(figure));
+}
