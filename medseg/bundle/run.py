@@ -6,7 +6,7 @@ import copy
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from medseg.bundle.prediction import label_map_of, modalities_of, refuse_overwri
 from medseg.bundle.run_folder import RunInterrupted, claim_folder, new_run_dir, rank, read_run
 from medseg.bundle.run_log import run_log, silence_libraries
 from medseg.bundle.screen import explain, first_of
+from medseg.bundle.split_record import ids_of, write_split
 from medseg.bundle.trust import remember, require_trust
 from medseg.bundle.weights import find_weights, run_of
 from medseg.errors import ConfigError, DataError
@@ -107,6 +108,7 @@ def predict(
     overrides: Sequence[str] = (),
     probabilities: bool = False,
     trust: bool = False,
+    items: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[Path]:
     """Writes a label map for every case, in the scan's own grid.
 
@@ -122,6 +124,7 @@ def predict(
         overrides: `KEY=VALUE` tokens.
         probabilities: Whether to write the probabilities too.
         trust: As in `train`.
+        items: The cases themselves, as `medseg.datasets` describes them, in place of `inputs`.
 
     Returns:
         The label maps.
@@ -134,16 +137,18 @@ def predict(
     composition = compose(bundle, "inference", presets=presets, overrides=overrides, run=run_of(weights))
     require_trust(composition, trust=trust)
     require_clean(composition)
-    items = find_cases([Path(i) for i in inputs], modalities=modalities_of(composition))
-    refuse_overwriting(items, output_dir)
-    values: dict[str, Any] = {"dataset::data": items}
+    if items is None:
+        items = find_cases([Path(i) for i in inputs], modalities=modalities_of(composition))
+    cases = [dict(item) for item in items]
+    refuse_overwriting(cases, output_dir)
+    values: dict[str, Any] = {"dataset::data": cases}
     if weights is not None or not any(token.startswith("ckpt_path=") for token in overrides):
         values["ckpt_path"] = str(find_weights(composition.bundle_root, weights))
     if probabilities:
         values["save_probabilities"] = True
     folder = output_dir.expanduser().resolve()
     claim_folder(folder, "predict")
-    return _predict(composition.with_values({**_places(composition, folder), **values}), folder, items)
+    return _predict(composition.with_values({**_places(composition, folder), **values}), folder, cases)
 
 
 def _train(composition: Composition, folder: Path, *, resume: bool) -> None:
@@ -155,6 +160,8 @@ def _train(composition: Composition, folder: Path, *, resume: bool) -> None:
         _log.info("run folder: %s", folder)
         try:
             _evaluate(parser, "initialize")
+            if record is not None:
+                _note_split(parser, record)
             if resume:
                 trainer = parser.get_parsed_content("train::trainer")
                 if record is not None:
@@ -163,6 +170,18 @@ def _train(composition: Composition, folder: Path, *, resume: bool) -> None:
                 _evaluate(parser, step)
         except KeyboardInterrupt as interrupt:
             raise RunInterrupted(folder) from interrupt
+
+
+def _note_split(parser: Any, record: RunRecord) -> None:
+    """Records which cases train and which choose the weights, where the config lists them where medseg's do."""
+    lists = {}
+    for name, section in (("training", "train"), ("validation", "validate")):
+        id_ = f"{section}::dataset::data"
+        ids = ids_of(parser.get_parsed_content(id_)) if parser.get(id_) is not None else None
+        if ids is not None:
+            lists[name] = ids
+    if lists:
+        record.note(split=write_split(record.path.parent, lists))
 
 
 def _keep_config(composition: Composition, record: RunRecord, *, trainer: Any) -> None:
