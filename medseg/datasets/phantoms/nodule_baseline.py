@@ -26,7 +26,7 @@ def predict_with_blobs(scans: Iterable[Path], submission: Path) -> Path:
     """Write LUNA16's submission of what looks like a ball in the lungs of each scan.
 
     Voxels above -500 HU within the lungs, opened by one voxel so that thin vessels go; of what hangs together, blobs
-    with the volume of a ball of 3 to 30 mm. The score is the blob's volume over that of a ball of its length, so that balls
+    with the volume of a ball of 3 to 30 mm. The score is the blob's volume over that of a ball of its length: balls
     come before branches of vessels.
 
     Args:
