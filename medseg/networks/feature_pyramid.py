@@ -125,7 +125,7 @@ def light_feature_pyramid(
 ) -> FeaturePyramid:
     """A small encoder with a feature pyramid, for a CPU: the levels of `resnet_feature_pyramid` for 1 % of the work.
 
-    The stride of the finest level is twice `fold`, in voxels, and that of each further one twice that of the one before.
+    The finest level has a stride of twice `fold`, in voxels, and each further one twice that of the one before.
     There is one level more than `channels` has entries.
 
     Args:
