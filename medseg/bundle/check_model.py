@@ -93,8 +93,9 @@ def _levels(name: str, network: Mapping[str, Any]) -> Found:
         message = f"{len(strides)} strides for {len(channels)} levels of channels; {len(channels) - 1} are wanted."
         yield f"{name}{ids.SEP}strides", message, "error"
     kernels = network.get("kernel_size")
-    both = isinstance(kernels, list) and isinstance(strides, list)
-    if both and _class(network).startswith("Dyn") and len(kernels) != len(strides):
+    if not isinstance(kernels, list) or not isinstance(strides, list) or not _class(network).startswith("Dyn"):
+        return
+    if len(kernels) != len(strides):
         yield f"{name}{ids.SEP}kernel_size", f"{len(kernels)} kernels for {len(strides)} strides.", "error"
 
 
@@ -164,7 +165,7 @@ def _network(config: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     """Id and worked-out arguments of the network, if it is one that is known."""
     id_ = _source(config, "network_def")
     value = ids.get_at(config, id_) if id_ else None
-    if id_ is None or not ids.is_component(value) or _class(value) not in NETWORKS:
+    if id_ is None or not isinstance(value, dict) or "_target_" not in value or _class(value) not in NETWORKS:
         return None
     return id_, _arguments(config, id_, value)
 

@@ -35,7 +35,7 @@ def test_a_run_starts_with_presets_overrides_and_folder(calls: list[Any], tmp_pa
         app, ["train", "b", "--preset", "cpu", "--preset", "x.yaml", "--run-dir", str(tmp_path), "epochs=3", "a::b=[1]"]
     )
     assert result.exit_code == 0, result.output
-    options = {"presets": ["cpu", "x.yaml"], "overrides": ["epochs=3", "a::b=[1]"], "run_dir": tmp_path}
+    options = {"presets": ["cpu", "x.yaml"], "overrides": ["epochs=3", "a::b=[1]"], "run_dir": tmp_path, "trust": False}
     assert calls == [("train", "b", options)]
     assert result.stdout.strip() == str(tmp_path)
 
@@ -44,8 +44,8 @@ def test_a_resumed_run_finds_its_bundle_by_itself(calls: list[Any], tmp_path: Pa
     runner.invoke(app, ["train", "--resume", str(tmp_path), "epochs=3", "num_workers=0"])
     runner.invoke(app, ["train", "b", "--resume", str(tmp_path), "epochs=3"])
     assert calls == [
-        ("resume", tmp_path, {"overrides": ["epochs=3", "num_workers=0"], "bundle": None}),
-        ("resume", tmp_path, {"overrides": ["epochs=3"], "bundle": "b"}),
+        ("resume", tmp_path, {"overrides": ["epochs=3", "num_workers=0"], "bundle": None, "trust": False}),
+        ("resume", tmp_path, {"overrides": ["epochs=3"], "bundle": "b", "trust": False}),
     ]
 
 
