@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -71,12 +72,13 @@ def phantom(
 def _done(kind: str, out: Path, listing: Path, *, cases: int, seed: int, convention: str) -> list[str]:
     """What was written, and the command that comes next where there is one."""
     if kind != "brats":
-        step = f"prepare {out} -o DIR" if kind == "luna16" else f"verify {out}"
+        folder = shlex.quote(str(out))
+        step = f"prepare {folder} -o DIR" if kind == "luna16" else f"verify {folder}"
         return [f"{cases} {kind} phantoms (seed {seed}) in {out}, listed in {listing}", f"next: medseg data {step}"]
     labels = "" if convention == "brats2017" else f" label_convention={convention}"
     return [
         f"{cases} {kind} phantoms (seed {seed}, labels {convention}) in {out}, folds in {listing}",
-        f"next: medseg train brats_mri_segmentation dataset_dir={out}{labels}",
+        f"next: medseg train brats_mri_segmentation dataset_dir={shlex.quote(str(out))}{labels}",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from medseg.datasets.findings import Finding
 
 _SHOWN = 20
+_WIDE = 1000  # characters, more than any finding has
 
 
 def verify(
@@ -47,7 +49,10 @@ def verify(
             on_case=lambda _case_id: progress.advance(task),
         )
     if found.findings:
-        Console().print(_table(found.findings, most=None if show_all else _SHOWN))
+        table = Console()
+        if not table.is_terminal and "COLUMNS" not in os.environ:
+            table.width = _WIDE  # a path is not broken for a pipe
+        table.print(_table(found.findings, most=None if show_all else _SHOWN))
     counts = {"error": len(found.errors), "note": len(found.findings) - len(found.errors)}
     said = ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())
     typer.echo(f"{found.name}: {found.n_cases} cases, {found.n_files} files: {said}")

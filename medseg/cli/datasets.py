@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +72,7 @@ def get_dataset(
             console.print("stopped; what has come is kept. Run the same command to go on.")
             raise typer.Exit(130) from None
     typer.echo(f"{spec.name} is in {folder}")
-    typer.echo(f"next: medseg data verify {out or spec.name}")
+    typer.echo(f"next: medseg data verify {shlex.quote(str(out or spec.name))}")
 
 
 def _as_json(spec: DatasetSpec) -> dict[str, Any]:

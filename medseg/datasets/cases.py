@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -122,14 +123,15 @@ def pick_channels(names: Sequence[str], wanted: Sequence[str], *, where: str) ->
 def volumes_in(path: Path) -> list[Path]:
     """The volumes below a folder at any depth, hidden ones left out; a file alone.
 
+    Links to folders elsewhere are followed, those to places within the folder are not.
+
     Raises:
-        DataError: When nothing is there.
+        DataError: When nothing is there, or a folder below may not be read: its cases would go missing in silence.
     """
     if path.is_dir():
-        found = [file for file in sorted(path.rglob("*")) if volume_suffix(file) and file.is_file()]
-        visible = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
-        if visible:
-            return visible
+        found = sorted(file for file in _visible_files(path) if volume_suffix(file) and file.is_file())
+        if found:
+            return found
         msg = f"{path}: no case here: the folder has no {', '.join(VOLUME_SUFFIXES)} file. Check the path."
         raise DataError(msg)
     if not path.is_file():
@@ -139,6 +141,28 @@ def volumes_in(path: Path) -> list[Path]:
         msg = f"{path}: not a volume that medseg knows. Wanted one of {', '.join(VOLUME_SUFFIXES)}, or a folder."
         raise DataError(msg)
     return [path]
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        msg = f"{error.filename}: not readable ({error.strerror}). Mend its rights, or move it out of {folder}."
+        raise DataError(msg) from error
+
+    whole = folder.resolve()
+    seen: set[Path] = set()
+
+    def leads_elsewhere(link: Path) -> bool:
+        """Whether a link may be followed: once, out of the folder, and no further from there."""
+        target = link.resolve()
+        apart = not target.is_relative_to(whole) and not whole.is_relative_to(target)
+        fresh = apart and target not in seen and link.parent.resolve().is_relative_to(whole)
+        seen.add(target)
+        return fresh
+
+    for place, names, files in os.walk(folder, onerror=refuse, followlinks=True):
+        below = [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+        names[:] = [path.name for path in below if not path.is_symlink() or leads_elsewhere(path)]
+        yield from (Path(place, name) for name in files if not name.startswith("."))
 
 
 def group_files(files: Sequence[Path], wanted: Sequence[str]) -> list[_Case]:

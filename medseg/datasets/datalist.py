@@ -28,7 +28,7 @@ def read_datalist(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         msg = f"{path}: no such datalist. Check the path, or leave datalist out to use the folder's cases."
         raise DataError(msg) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         msg = f"{path}: not a readable datalist ({error}). Mend the JSON."
         raise DataError(msg) from error
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):

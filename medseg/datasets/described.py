@@ -77,7 +77,7 @@ def read_description(file: Path) -> Description:
         get_convention(str(convention), where=f"{file}: label_convention")
     return Description(
         name=str(content.get("name") or file.resolve().parent.name),
-        images={canonical_modality(str(name)): str(pattern) for name, pattern in images.items()},
+        images=_by_modality(images, file),
         label=label,
         labels=labels,
         label_convention=convention,
@@ -110,8 +110,14 @@ def inventory(
         pattern = told.images[wanted[0]]
         msg = f"{where}: none of {len(files)} volumes in {folder} matches {pattern!r}. Mend the pattern or the path."
         raise DataError(msg)
+    _check_patient_pattern(told, ids, where=where)
     cases: list[CaseFiles] = []
-    findings: list[Finding] = []
+    known = {case_id for case_id, _ in ids}
+    findings = [
+        Finding(check="absent", case_id=case_id, message=f"{where} excludes it, and no file matches it")
+        for case_id in told.exclude
+        if case_id not in known
+    ]
     for key in sorted(set(ids) | set(labels)):
         if key[0] not in told.exclude:
             case, wrong = _case(key, matched, labels.get(key, []), told=told, folder=folder)
@@ -129,10 +135,22 @@ def inventory(
     )
 
 
+def _check_patient_pattern(told: Description, ids: Iterable[tuple[str, str | None]], *, where: Path) -> None:
+    """Refuse a pattern that groups nothing: every visit would be a patient of its own, and leak.
+
+    Raises:
+        DataError: When no case id matches it.
+    """
+    names = [case_id for case_id, patient in ids if patient is None]
+    if told.patient and names and not any(_expression(told.patient).fullmatch(name) for name in names):
+        msg = f"{where}: patient: {told.patient!r} matches no case id, such as {min(names)}. Mend the pattern."
+        raise DataError(msg)
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, OSError) as error:
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         reason = " ".join(str(error).split())
         msg = f"{file}: not readable YAML ({reason[:160]}). Mend it."
         raise DataError(msg) from error
@@ -162,6 +180,25 @@ def _check_keys(content: Mapping[str, Any], file: Path) -> None:
     if patient is not None and "{patient}" not in str(patient):
         msg = f'{file}: patient: {patient!r} lacks {{patient}}. Wanted a pattern of case ids, such as "{{patient}}_v*".'
         raise DataError(msg)
+
+    exclude, name = content.get("exclude"), content.get("name")
+    if exclude is not None and not isinstance(exclude, list):
+        msg = f"{file}: exclude: {exclude!r} is no list. Wanted case ids, such as [{exclude}]."
+        raise DataError(msg)
+    if isinstance(name, (list, Mapping)):
+        msg = f"{file}: name: {name!r} is no text. Wanted a name, such as our_gliomas."
+        raise DataError(msg)
+
+
+def _by_modality(images: Mapping[Any, Any], file: Path) -> dict[str, str]:
+    patterns: dict[str, str] = {}
+    for name, pattern in images.items():
+        modality = canonical_modality(str(name))
+        if modality in patterns:
+            msg = f"{file}: images: {name} is {modality}, which has a pattern already. Keep one of them."
+            raise DataError(msg)
+        patterns[modality] = str(pattern)
+    return patterns
 
 
 def _wanted(told: Description, modalities: Sequence[str] | None, *, where: Path) -> tuple[str, ...]:

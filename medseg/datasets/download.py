@@ -55,7 +55,7 @@ def get_dataset(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder, watch):
-            rules = replace(rules or Rules(), stop=threading.Event())
+            rules = replace(rules or Rules(), stop=threading.Event(), says=watch.says)
             return _get(spec, folder, given, rules, jobs, stream, watch)
     except OSError as error:
         msg = f"{folder}: {error.strerror or error}. Choose another place with --out or MEDSEG_DATA, or mend this one."

@@ -94,9 +94,12 @@ class Fetching:
         """
         try:
             check_scans(self.spec, content)
-        except DataError:
+        except DataError as error:
             shutil.rmtree(self.staging, ignore_errors=True)
-            raise
+            names = ", ".join(file.name for file in self.files)
+            fault = str(error).removeprefix(f"{content}: ").replace(f"{content}/", "")
+            msg = f"{names}: not taken as {self.spec.name}: {fault}"
+            raise DataError(msg) from error
 
     def _error_of(self, error: BaseException | None) -> BaseException | None:
         if error:

@@ -253,8 +253,7 @@ class Incoming:
                 self.tail = self._part(start, self.tail_start - start) + self.tail
                 return
             except Passing as failure:
-                wait = failure.wait_s if failure.wait_s is not None else self.rules.backoff_s * 2**attempt
-                self.rules.pause(min(wait, self.rules.longest_wait_s))
+                self.rules.pause(failure, self.rules.backoff_s * 2**attempt, file=self.file, url=self.mirrors[0])
             except Broken as failure:
                 raise NotStreamable from failure
         raise NotStreamable
@@ -293,11 +292,11 @@ class Incoming:
         self.close()
         self.failures = 1 if self.offset - self.since >= self.rules.progress_bytes else self.failures + 1
         self.since = self.offset
-        wait = failure.wait_s if failure.wait_s is not None else self.rules.backoff_s * 2 ** (self.failures - 1)
         if self.failures >= self.rules.attempts or (failure.wait_s or 0) > self.rules.longest_wait_s:
             self._next_mirror(failure)
         else:
-            self.rules.pause(min(wait, self.rules.longest_wait_s))
+            wait_s = self.rules.backoff_s * 2 ** (self.failures - 1)
+            self.rules.pause(failure, wait_s, file=self.file, url=self.mirrors[0])
 
     def _next_mirror(self, failure: Failure) -> None:
         """Go to the next address.

@@ -53,7 +53,7 @@ def lists_cases(file: Path) -> bool:
         return False
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return True
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         return False
@@ -100,13 +100,14 @@ def read_folds(file: Path) -> ListedFolds:
     for section, key in _SECTIONS:
         for entry in _list(content, key):
             told = as_entry(entry)
-            places[_case_id(told)] = (section, told.get("fold"))
+            places[_case_id(told)] = (section, _fold(told))
     return ListedFolds(places=places, ids_sha256=_ids_sha256(content))
 
 
 def _ids_sha256(content: Mapping[str, Any]) -> dict[str, str]:
     split = content.get("split")
-    return dict(split.get("ids_sha256", {})) if isinstance(split, Mapping) else {}
+    recorded = split.get("ids_sha256") if isinstance(split, Mapping) else None
+    return {str(name): str(digest) for name, digest in recorded.items()} if isinstance(recorded, Mapping) else {}
 
 
 def _list(content: Mapping[str, Any], key: str) -> list[Any]:
@@ -121,6 +122,14 @@ def _paths(image: Any) -> list[str]:
 def _case_id(entry: Mapping[str, Any]) -> str:
     first = Path(next(iter(_paths(entry.get("image"))), "?"))
     return str(entry.get("case_id") or parse_name(first).case_id or first.parent.name)
+
+
+def _fold(entry: Mapping[str, Any]) -> int | None:
+    fold = entry.get("fold")
+    if fold is None or (isinstance(fold, int) and not isinstance(fold, bool)):
+        return fold
+    msg = f"{_case_id(entry)}: fold {fold!r} is no whole number. Mend the datalist."
+    raise DataError(msg)
 
 
 def _named_modalities(entries: Sequence[tuple[Section, Mapping[str, Any]]]) -> list[str]:
@@ -148,9 +157,9 @@ def _case(
         case_id,
         dict(zip(wanted, images, strict=True)),
         label=label,
-        patient=entry.get("patient"),
+        patient=str(entry["patient"]) if entry.get("patient") is not None else None,
         section=section,
-        fold=entry.get("fold"),
+        fold=_fold(entry),
     )
     return replace(case, facts=_boxes(entry)), findings
 

@@ -85,13 +85,16 @@ def prepare_dataset(
     taken, out = take_inventory(folder), Path(out_dir)
     _check_inventory(taken)
     _check_out(taken, out)
-    out.mkdir(parents=True, exist_ok=True)
     try:
+        out.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(out / ".preparation.lock", timeout=0):
             return _prepare(taken, out, spacing_mm, compress, workers or _default_workers(), on_start, on_scan)
     except filelock.Timeout:
         msg = f"{out}: another process is preparing scans there. Wait for it, or choose another folder."
         raise DataError(msg) from None
+    except PermissionError as error:
+        msg = f"{error.filename or out}: {error.strerror}. Choose another folder with -o, or mend this one."
+        raise DataError(msg) from error
 
 
 def _prepare(

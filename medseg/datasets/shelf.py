@@ -37,7 +37,7 @@ def state_of(folder: Path) -> State:
     """Whether a dataset is complete in this folder, begun beside it, or neither."""
     if place_of(folder):
         return "present"
-    return "partial" if staging_of(folder).is_dir() else "absent"
+    return "partial" if _is_folder(staging_of(folder)) else "absent"
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -53,19 +53,33 @@ def place_of(folder: Path) -> Path | None:
     """The folder that holds the data of this shelf: itself, or one that was given. None where it holds none."""
     record = read_record(folder)
     place = Path(record.get("folder") or folder)
-    return place if record and place.is_dir() else None
+    return place if record and _is_folder(place) else None
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a folder is there, as far as the user may know."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def dataset_folder(name_or_folder: str | Path) -> Path:
     """The folder of a dataset, given as a folder or as the name of one that was fetched.
 
     Raises:
-        ConfigError: When it is neither a folder nor the name of a dataset.
-        DataError: When the dataset of that name is not on disk.
+        ConfigError: When it is neither a path nor the name of a dataset.
+        DataError: When the dataset of that name is not on disk, or there is no readable folder at that path.
     """
     folder = Path(name_or_folder)
-    if folder.is_dir():
+    if _is_folder(folder):
+        if not os.access(folder, os.R_OK | os.X_OK):
+            msg = f"{folder}: not readable. Mend the folder's rights."
+            raise DataError(msg)
         return folder
+    if len(folder.parts) > 1:  # no name has a slash
+        msg = f"{folder}: {'is no folder' if os.path.lexists(folder) else 'no such folder'}. Check the path."
+        raise DataError(msg)
     spec = get_spec(str(name_or_folder))
     shelf = shelf_of(spec.name)
     place = place_of(shelf)

@@ -56,6 +56,7 @@ class Synapse:
             if told.get("failureCode"):
                 raise self._refused(file, str(told["failureCode"]))
             facts = told["fileHandle"]
+            self._check_name(file, entity.get("name"), facts.get("fileName"))
             return replace(
                 file,
                 urls=(str(told["preSignedURL"]),),
@@ -92,6 +93,20 @@ class Synapse:
                 counted.take_back()
                 continue
             return told
+
+    def _check_name(self, file: FileSpec, *names: object) -> None:
+        """Refuse another file than is meant: the ids are those of public downloaders, the names tell whether they hold.
+
+        Raises:
+            DataError: When Synapse calls it neither by its title nor as a file what the spec does.
+        """
+        if file.name not in names:
+            told = " or ".join(dict.fromkeys(str(name) for name in names if name))
+            msg = (
+                f"{file.name}: Synapse calls {file.synapse_id} {told or 'nothing'}. Not fetched: please report this. "
+                f"To get it, {self.spec.apply}, and give it with --from FOLDER_OR_ARCHIVE."
+            )
+            raise DataError(msg)
 
     def _refused(self, file: FileSpec, reason: str) -> DataError:
         msg = (

@@ -37,6 +37,7 @@ class Rules:
         spare_bytes: Disk space that stays free.
         plain_http_hosts: Hosts that may be asked without TLS: none, but for tests.
         wait: How to wait; it returns early when `stop` is set.
+        says: Told of each failure that is waited out: a busy server may ask for minutes.
         stop: Set it to end every transfer under these rules; the parts are kept.
     """
 
@@ -51,9 +52,12 @@ class Rules:
     plain_http_hosts: frozenset[str] = frozenset()
     stop: threading.Event = field(default_factory=threading.Event)
     wait: Callable[[float], object] | None = None
+    says: Callable[[str], object] = lambda _: None
 
-    def pause(self, seconds: float) -> None:
-        """Wait, unless stopped."""
+    def pause(self, failure: Passing, wait_s: float, *, file: FileSpec, url: str) -> None:
+        """Wait as long as the server asks for, else so long, unless stopped."""
+        seconds = min(wait_s if failure.wait_s is None else failure.wait_s, self.longest_wait_s)
+        self.says(f"{file.name}: {host_of(url)}: {failure}; trying again in {seconds:.0f} s")
         (self.wait or self.stop.wait)(seconds)
 
 
@@ -111,17 +115,16 @@ def _from_one(url: str, part: Part, rules: Rules) -> None:
     Raises:
         Failure: When the address does not give it.
     """
-    failures = wrong = 0
+    file, failures, wrong = part.file, 0, 0
     while True:
         before = part.size
         try:
             _attempt(url, part, rules)
         except Passing as failure:
             failures = 1 if part.size - before >= rules.progress_bytes else failures + 1
-            wait = failure.wait_s if failure.wait_s is not None else rules.backoff_s * 2 ** (failures - 1)
             if failures >= rules.attempts or (failure.wait_s or 0) > rules.longest_wait_s:
                 raise Broken(str(failure)) from failure
-            rules.pause(min(wait, rules.longest_wait_s))
+            rules.pause(failure, rules.backoff_s * 2 ** (failures - 1), file=file, url=url)
             continue
         fault = fault_of(part.path, part.file)
         if fault is None:

@@ -83,6 +83,9 @@ def verify_dataset(
             name=folder.resolve().name, n_cases=n_cases, n_files=len(arrays), findings=in_order(findings)
         )
     taken = take_inventory(folder, datalist=datalist, modalities=modalities)
+    if not taken.cases and not taken.findings:
+        msg = f"{taken.source or folder}: lists no case. Nothing to verify: mend the list, or check the path."
+        raise DataError(msg)
     if allowed is None:
         allowed = _declared_values(taken)
     on_start(len(taken.cases))

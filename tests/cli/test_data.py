@@ -72,3 +72,9 @@ def test_help_imports_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert out.strip() == "[]"
+
+
+def test_the_next_command_can_be_copied(tmp_path):
+    out = tmp_path / "two words"
+    result = CliRunner().invoke(data_app, ["phantom", "msd", "-o", str(out), "-n", "1", "--shape", "24,24,24"])
+    assert result.output.splitlines()[-1] == f"next: medseg data verify '{out}'"

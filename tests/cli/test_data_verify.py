@@ -52,7 +52,8 @@ def test_names_with_brackets_are_shown_as_they_are(folder):
 
 
 def test_what_cannot_be_verified_raises_one_line(tmp_path):
-    assert isinstance(_run("verify", tmp_path / "nowhere").exception, ConfigError)
+    assert isinstance(_run("verify", tmp_path / "nowhere").exception, DataError)
+    assert isinstance(_run("verify", "nowhere").exception, ConfigError)
     assert isinstance(_run("verify", tmp_path).exception, DataError)
     assert isinstance(_run("verify", tmp_path, "--convention", "x").exception, ConfigError)
 
@@ -71,3 +72,11 @@ def test_split_writes_a_datalist_that_verify_takes(folder):
     del entries["training"][0]
     (folder / "datalist.json").write_text(json.dumps(entries))
     assert _run("verify", folder, "--convention", "msd_task01").exit_code == 1
+
+
+def test_a_pipe_gets_long_paths_whole(folder, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    long = folder / ("x" * 60) / ("y" * 60)
+    long.mkdir(parents=True)
+    (long / "c9_t1.nii.gz").write_bytes(b"no scan")
+    assert "y" * 60 + "/c9_t1.nii.gz" in _run("verify", folder).output

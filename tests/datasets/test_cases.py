@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -172,3 +173,28 @@ def test_real_folders(real_data, tmp_path):
     shutil.copy(real_data / "brats_tcga_silver" / "t1.nii.gz", tmp_path / "x_t1.nii.gz")
     with pytest.raises(DataError, match="modality t1c, t2, flair is missing; found t1"):
         find_cases(tmp_path, modalities=BRATS)
+
+
+def test_a_folder_that_may_not_be_read_is_told(touch_volumes, monkeypatch):
+    root = touch_volumes("a/a_t1.nii.gz", "b/b_t1.nii.gz")
+    scan = os.scandir
+
+    def refuse(place):
+        if Path(place).name == "b":
+            raise PermissionError(13, "Permission denied", str(place))
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"/b: not readable \(Permission denied\)"):
+        find_cases(root, modalities=["t1"])
+
+
+def test_folders_linked_from_elsewhere_are_found_once_and_loops_end(touch_volumes, tmp_path):
+    store = touch_volumes("a/a_t1.nii.gz", root=tmp_path / "store")
+    root = touch_volumes("b/b_t1.nii.gz", root=tmp_path / "root")
+    (root / "a").symlink_to(store / "a")
+    (root / "same").symlink_to(store / "a")
+    (store / "a" / "back").symlink_to(store)
+    (root / "b" / "loop").symlink_to(root)
+    (root / "up").symlink_to(tmp_path)
+    assert [item["case_id"] for item in find_cases(root, modalities=["t1"])] == ["a", "b"]

@@ -92,6 +92,11 @@ def test_a_datalist_that_names_cases_the_patterns_miss(touch_volumes):
         ("images: {t1: '{case}.nii.gz'}\nlabel: seg.nii.gz", "label: 'seg.nii.gz' lacks {case}"),
         ("images: {t1: '{case}.nii.gz'}\nlabels: {a: b}", "labels: no value is a whole number"),
         ("images: {t1: '{case}.nii.gz'}\npatient: 'P*'", "patient: 'P*' lacks {patient}"),
+        ("images: {t1: '{case}.nii.gz'}\nexclude: P05", "exclude: 'P05' is no list. Wanted case ids, such as [P05]"),
+        ("images: {t1: '{case}.nii.gz'}\nexclude: 5", "exclude: 5 is no list"),
+        ("images: {t1: '{case}.nii.gz'}\nname: [a, b]", "name: ['a', 'b'] is no text"),
+        ("images: {t1: '{case}_a.nii.gz', T1: '{case}_b.nii.gz'}", "T1 is t1, which has a pattern already"),
+        ("[" * 5000, "not readable YAML"),
     ],
 )
 def test_a_description_that_cannot_be_used_is_one_line(tmp_path, text, message):
@@ -110,3 +115,20 @@ def test_unknown_conventions_and_patterns_without_a_match(touch_volumes):
         take_inventory(root)
     with pytest.raises(DataError, match="no pattern for flair; it has t1"):
         take_inventory(root, modalities=["flair"])
+
+
+def test_a_pattern_of_patients_that_groups_nothing_is_refused(touch_volumes):
+    root = touch_volumes("P1_visit1.nii.gz", "P1_visit2.nii.gz")
+    _describe(root, "images: {ct: '{case}.nii.gz'}", "patient: '{patient}-visit*'")
+    with pytest.raises(DataError, match=r"patient: '\{patient\}-visit\*' matches no case id, such as P1_visit1"):
+        take_inventory(root)
+    _describe(root, "images: {ct: '{case}.nii.gz'}", "patient: '{patient}_visit*'")
+    assert {case.patient for case in take_inventory(root).cases} == {"P1"}
+
+
+def test_an_excluded_case_that_is_not_there_is_noted(touch_volumes):
+    root = touch_volumes("P1.nii.gz", "P2.nii.gz")
+    _describe(root, "images: {ct: '{case}.nii.gz'}", "exclude: [P2, P22]")
+    inventory = take_inventory(root)
+    assert [case.case_id for case in inventory.cases] == ["P1"]
+    assert [(found.check, found.level, found.case_id) for found in inventory.findings] == [("absent", "note", "P22")]

@@ -227,6 +227,14 @@ def _members(group):
     return found
 
 
+def _all_end(group):
+    """Helpers of multiprocessing end when they see that their parent has."""
+    end = time.monotonic() + 20
+    while _members(group) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not _members(group)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(folder, tmp_path, workers):
     out = tmp_path / "out"
@@ -241,7 +249,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(folder, tmp_path
     noted = [json.loads(line) for line in (out / JOURNAL).read_text().splitlines()]
     assert images == sorted(record["target"][0] for record in noted)
     assert 1 <= len(images) < 24
-    assert not _members(running.pid)
+    _all_end(running.pid)
     done = prepare_dataset(folder, out, spacing_mm=(1.0, 1.0, 1.0), workers=1)
     assert (done.kept, len(done.made)) == (len(images), 24 - len(images))
 

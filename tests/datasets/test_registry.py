@@ -47,7 +47,8 @@ def test_no_two_files_share_a_checksum():
 
 
 @pytest.mark.parametrize(
-    ("name", "n_files"), [("luna16", 14), ("kits23", 978), ("msd_task04_hippocampus", 1), ("brats2021", 0)]
+    ("name", "n_files"),
+    [("luna16", 14), ("kits23", 978), ("msd_task04_hippocampus", 1), ("brats2021", 1), ("brats2020", 0)],
 )
 def test_datasets_have_all_their_files(name, n_files):
     assert len(DATASETS[name].files) == n_files

@@ -306,3 +306,28 @@ def test_faults_planted_in_real_cases_are_each_found(real_data, tmp_path):
         ("label-values", ids[3]),
         ("duplicate", ids[5]),
     ]
+
+
+def test_an_empty_list_is_nothing_to_verify(tmp_path):
+    (tmp_path / "dataset.json").write_text('{"training": []}')
+    with pytest.raises(DataError, match=r"dataset\.json: lists no case. Nothing to verify"):
+        verify_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [({"fold": "x"}, "organ_000: fold 'x' is no whole number"), ({"fold": [0]}, "is no whole number")],
+)
+def test_a_fold_that_is_no_number_is_one_line(msd, more, message):
+    write_listing(msd, training=[{"image": "imagesTr/organ_000.nii.gz", "label": "labelsTr/organ_000.nii.gz", **more}])
+    with pytest.raises(DataError, match=message):
+        verify_dataset(msd)
+
+
+def test_odd_values_in_a_datalist_do_not_stop_it(msd):
+    entry = {"image": "imagesTr/organ_000.nii.gz", "label": "labelsTr/organ_000.nii.gz", "patient": ["p"]}
+    write_listing(msd, training=[entry], split={"ids_sha256": [1]})
+    assert ("note", "unlisted", "organ_001") in kinds(msd)
+    (msd / "dataset.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="not a readable datalist"):
+        verify_dataset(msd)

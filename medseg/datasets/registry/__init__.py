@@ -29,7 +29,8 @@ def get_spec(name: str) -> DatasetSpec:
     """
     if name in DATASETS:
         return DATASETS[name]
-    near = difflib.get_close_matches(name.lower(), DATASETS, n=3, cutoff=0.4)
+    begun = [known for known in DATASETS if name and known.startswith(name.lower())]
+    near = begun[:3] or difflib.get_close_matches(name.lower(), DATASETS, n=3, cutoff=0.4)
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
     msg = f"NAME: no dataset is called {name!r}. {hint}All of them: medseg data list."
     raise ConfigError(msg)

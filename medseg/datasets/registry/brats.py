@@ -2,7 +2,9 @@
 
 Since 2023 the archive of the training cases is a file on Synapse that an account with the terms accepted may fetch.
 Its id, 2023 syn51514132 and 2024 syn60086071, is the one that several independent public downloaders have, with the
-archive's name; neither was fetched from here. No id of the 2021 archive was found: `--from` takes it.
+archive's name; neither was fetched from here. Of the 2021 archive, syn25956772, one public downloader has id and
+name; the challenge's data page (syn25829067/wiki/610865) links the folder syn25953134, whose id is a little lower.
+That is why an id is believed only when Synapse calls the file by the archive's name.
 
 Pages: https://www.med.upenn.edu/cbica/brats2018/data.html, .../brats2019/..., .../brats2020/data.html for the request,
 https://www.synapse.org/Synapse:syn25829067 (2021), https://www.synapse.org/brats2023 (syn51156910) and
@@ -41,7 +43,7 @@ def _year(
         citation=citation,
         homepage=homepage,
         source="the challenge's own pages; no URL without an account, no checksum published"
-        + ("; id of the archive as public downloaders have it, MD5 from Synapse at download" if files else ""),
+        + ("; id of the archive as public downloaders have it, held to its name and MD5 at download" if files else ""),
         files=files,
         layout="case_folders",
         modalities=("t1c", "t1", "t2", "flair"),
@@ -86,7 +88,12 @@ _YEARS = (
         2021,
         "login",
         homepage="https://www.synapse.org/Synapse:syn25829067",
-        apply=_login("Synapse:syn25829067") + ", download the data of Task 1",
+        apply=_login("Synapse:syn25829067"),
+        files=_on_synapse(
+            "syn25956772",
+            "RSNA_ASNR_MICCAI_BraTS2021_TrainingData_16July2021.zip",
+            "RSNA_ASNR_MICCAI_BraTS2021_TrainingData_16July2021",
+        ),
         citation=f"{_BAID}; {_MENZE}; {_BAKAS}",
     ),
     _year(

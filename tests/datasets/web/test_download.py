@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -194,7 +195,7 @@ def test_an_archive_of_scans_is_unpacked(rules, dataset, home, tmp_path):
 def test_an_archive_of_something_else_is_refused_and_forgotten(rules, dataset, archive_of, home, tmp_path):
     archive = tmp_path / "Training.zip"
     archive.write_bytes(archive_of(holiday__beach="jpg"))
-    with pytest.raises(DataError, match="no case here"):
+    with pytest.raises(DataError, match=r"^Training.zip: not taken as adrenalmnist3d: no case here"):
         get_dataset(dataset(**BRATS), given=archive, rules=rules)
     assert state_of(home / "adrenalmnist3d") == "absent"
     _brats_case(tmp_path / "given/BraTS_1")
@@ -280,6 +281,27 @@ def test_names_that_are_neither_folder_nor_dataset_are_told(home):
         dataset_folder("luna16")
     with pytest.raises(ConfigError, match=r"no dataset is called 'lune16'. Did you mean luna16"):
         dataset_folder("lune16")
+    with pytest.raises(ConfigError, match="Did you mean msd_task04_hippocampus[?]"):
+        dataset_folder("MSD_Task04")
+    with pytest.raises(DataError, match="^scans/mine: no such folder. Check the path"):
+        dataset_folder("scans/mine")
+    with pytest.raises(DataError, match="^/dev/null: is no folder"):
+        dataset_folder("/dev/null")
+
+
+def test_a_folder_that_may_not_be_read_is_told(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(DataError, match="not readable. Mend the folder's rights"):
+        dataset_folder(tmp_path)
+
+
+def test_who_waits_is_told_why(site, rules, spec_of, dataset, home):
+    told = []
+    url = site.put("/busy.bin", b"voxels", "busy:7", "ok")
+    get_dataset(dataset(spec_of(b"voxels", url)), rules=rules, watch=Watch(says=told.append))
+    (line,) = told
+    assert "127.0.0.1: it answered 429" in line
+    assert line.endswith("trying again in 7 s")
 
 
 @pytest.mark.parametrize("name", ["kits23", "btcv", "totalsegmentator", "lidc_idri_annotations"])

@@ -26,7 +26,7 @@ class Account:
 
     def __init__(self):
         self.token, self.failure, self.addresses, self.asked = "t", "", [], []
-        self.content = b""
+        self.content, self.file_name = b"", "blob"
 
     def __call__(self, **options):
         self.options = options
@@ -46,6 +46,7 @@ class Account:
         if self.failure:
             return {"requestedFiles": [{"failureCode": self.failure}]}
         facts = {"contentSize": len(self.content), "contentMd5": hashlib.md5(self.content).hexdigest()}
+        facts["fileName"] = self.file_name
         address = self.addresses.pop(0) if len(self.addresses) > 1 else self.addresses[0]
         return {"requestedFiles": [{"fileHandle": facts, "preSignedURL": address}]}
 
@@ -135,7 +136,26 @@ def test_who_is_not_let_in_is_told_how(rules, account, home):
         get_dataset(SPEC, rules=rules)
 
 
-@pytest.mark.parametrize("name", ["brats2023", "brats2024", "btcv"])
+@pytest.mark.parametrize("name", ["brats2021", "brats2024", "btcv"])
+def test_an_id_that_is_another_files_is_not_fetched(site, rules, account, archive, home, name):
+    spec = DATASETS[name]
+    account.content, account.addresses = archive, [site.put(f"/{spec.name}", archive)]
+    with pytest.raises(
+        DataError, match=rf"{spec.files[0].name}: Synapse calls syn\d+ {FILE.name} or blob\. Not fetched"
+    ):
+        get_dataset(spec, rules=rules)
+    assert not site.bodies(f"/{spec.name}")
+    assert state_of(home.with_name(name)) == "absent"
+
+
+def test_an_entity_with_another_title_is_known_by_its_file(site, rules, account, archive, home):
+    account.content, account.addresses = archive, [site.put("/titled", archive)]
+    account.restGET = lambda _: {"dataFileHandleId": "77", "versionNumber": 1, "name": "Training data"}
+    account.file_name = FILE.name
+    assert get_dataset(SPEC, rules=rules) == home
+
+
+@pytest.mark.parametrize("name", ["brats2021", "brats2023", "brats2024", "btcv"])
 def test_a_missing_extra_names_its_command(rules, monkeypatch, home, name):
     monkeypatch.setitem(sys.modules, "synapseclient", None)
     with pytest.raises(
