@@ -10,6 +10,7 @@ import torch
 
 from medseg.inference.native_grid import NativeGrid
 from medseg.inference.tile_merge import Merged
+from medseg.kernels.merge import add_window, divide
 from medseg.kernels.native_labels import AxisTaps, resampled_argmax, resampled_threshold
 from medseg.kernels.resample import Taps
 
@@ -47,6 +48,17 @@ class NativeLabels:
             resampled_argmax(part.scores.numpy(), taps, out, threads=self.threads)
         else:
             resampled_threshold(part.scores.numpy(), taps, out, threshold=self.threshold, threads=self.threads)
+
+
+def warm_up(threshold: float | None) -> None:
+    """Compile the kernels or load them from their cache, so that this is not taken for memory that a scan needs."""
+    scores, weights = np.ones((2, 2, 2, 2), np.float32), np.ones((2, 2, 2), np.float32)
+    for fresh in (True, False):
+        add_window(scores, weights, scores.copy(), read=(0, 0, 0), write=(0, 0, 0), size=(1, 1, 1), fresh=fresh)
+    divide(scores, weights, start=(0, 0, 0), size=(2, 2, 2))
+    grid = NativeGrid.same((1, 1, 1))
+    labels = NativeLabels(grid, channels=2, threshold=threshold, threads=1)
+    labels.write(Merged(torch.from_numpy(scores), (0, 0, 0), (1, 1, 1), (False, False, False)))
 
 
 def labels_on_device(scores: torch.Tensor, taps: AxisTaps, *, threshold: float | None) -> npt.NDArray[Any]:

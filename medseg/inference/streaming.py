@@ -14,7 +14,7 @@ import torch
 from medseg.errors import ConfigError
 from medseg.inference.memory import held_mb, measured, room_mb
 from medseg.inference.native_grid import NativeGrid
-from medseg.inference.native_labels import NativeLabels
+from medseg.inference.native_labels import NativeLabels, warm_up
 from medseg.inference.scan_windows import ScanWindows
 from medseg.inference.tile_merge import Activation, Merged, TileMerge, weighted
 from medseg.inference.tile_store import TileStore
@@ -63,6 +63,7 @@ class StreamingPrediction:
         device = self.scan.device
         with torch.inference_mode():
             self._probe()  # what stays after a first pass (compiled code, scratch memory) belongs to the base
+            warm_up(threshold)
             channels, window_mb = measured(self._probe, device)
         budget = room_mb(device) if self.max_memory_mb is None else self.max_memory_mb
         on_cpu = device.type == "cpu"
@@ -105,10 +106,10 @@ class StreamingPrediction:
         windows = self.scan.tiling.windows
         for first in range(0, len(windows), batch_size):
             starts = windows[first : first + batch_size]
-            scores = self.scan.scores(starts, self.network)
-            for number, window in enumerate(scores.to(self.scan.device), first):
-                yield from merge.add(number, window)
-            del scores
+            scores = self.scan.scores(starts, self.network).to(self.scan.device)
+            for place in range(len(starts)):
+                yield from merge.add(first + place, scores[place])
+            del scores  # before the next ones come
 
     def _probe(self) -> int:
         """Channels of the scores of the first window, made ready to be merged."""

@@ -1,0 +1,107 @@
+"""Windows merged into labels: MONAI's sliding_window_inference with argmax, and SlidingWindow.predict_labels.
+
+Run: python benchmarks/windows.py [--classes 3 25] [--shape 240 240 155] [--window 128 128 128] [--repeats 3]
+
+The network is a stub: it hands out scores that were made before (float32, different in every voxel and class), so that
+what is timed is the work around it. Both get the same image, the same windows and weights, and as many threads. The
+run fails when more than one label in a million differs. Memory is the peak of the resident set above its level before
+the call; the stub's scores (as large for both) are not in it, but MONAI multiplies the network's output in place, so
+that it gets a copy, whose time and memory are its own network's and are printed beside the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from monai.inferers import sliding_window_inference
+from side_by_side import HEADER, Cost, peak_mb, print_row
+
+from medseg.inference import SlidingWindow
+
+AGREE = 1e-6  # of the voxels
+
+
+class StubNetwork:
+    """Scores from almost no work; keeps the time that they took."""
+
+    def __init__(self, classes: int, window: list[int]) -> None:
+        generator = torch.Generator().manual_seed(0)
+        coarse = torch.randn(1, classes, *(side // 8 for side in window), generator=generator)
+        self.scores = torch.nn.functional.interpolate(coarse, window, mode="trilinear")
+        self.seconds = 0.0
+
+    def __call__(self, windows: torch.Tensor) -> torch.Tensor:
+        """The scores, moved by what is in the window's corner; a fresh tensor, as a network gives one."""
+        start = time.perf_counter()
+        scores = self.scores + windows[:, :1, :1, :1, :1]
+        self.seconds += time.perf_counter() - start
+        return scores
+
+
+def compare(classes: int, shape: list[int], window: list[int], *, repeats: int) -> None:
+    """One line of the table."""
+    image = torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(1))
+    network = StubNetwork(classes, window)
+    infer = SlidingWindow(window, overlap=0.5)
+
+    def theirs() -> np.ndarray:
+        scores = sliding_window_inference(image, window, 1, network, overlap=0.5, mode="gaussian")
+        return scores[0].argmax(0).to(torch.uint8).numpy()
+
+    def ours() -> np.ndarray:
+        return infer.predict_labels(image, network).labels
+
+    differing = float(np.mean(theirs() != ours()))
+    if differing > AGREE:
+        sys.exit(f"{classes} classes: {differing:.1e} of the labels differ")
+    costs = [measure(call, network, repeats=repeats) for call in (theirs, ours)]
+    print_row(
+        f"{classes} classes, {'x'.join(map(str, shape))}, without the network",
+        *costs,
+        agreement=f"{differing:.0e} of the labels differ",
+    )
+    alone = peak_mb(functools.partial(network, image[:, :, :1, :1, :1]))
+    plan = infer.predict_labels(image, network)
+    print(
+        f"one window's scores: {alone:.0f} MB, in both figures; medseg predicted {plan.plan.predicted_mb:.0f} MB for "
+        f"the process and held {plan.peak_mb:.0f}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def measure(call: Callable[[], object], network: StubNetwork, *, repeats: int) -> Cost:
+    """Median time without the network's, and peak memory."""
+    times = []
+    for _ in range(repeats):
+        gc.collect()
+        network.seconds, start = 0.0, time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start - network.seconds)
+    return Cost(statistics.median(times), peak_mb(call))
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--classes", type=int, nargs="+", default=[3, 25])
+    parser.add_argument("--shape", type=int, nargs=3, default=[240, 240, 155])
+    parser.add_argument("--window", type=int, nargs=3, default=[128, 128, 128])
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    print(HEADER, flush=True)
+    for classes in options.classes:
+        compare(classes, options.shape, options.window, repeats=options.repeats)
+
+
+if __name__ == "__main__":
+    main()
