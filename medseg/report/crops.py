@@ -55,6 +55,11 @@ def crops(run: RunFolder) -> str:
     )
 
 
+def has_crops(run: RunFolder) -> bool:
+    """Whether a detector has left pictures in the run folder."""
+    return next(_pictures(run.path), None) is not None
+
+
 _TITLES = {"hit": "Hits", "false positive": "False positives", "": "Detections"}
 
 
@@ -119,7 +124,8 @@ def _figure(crop: Crop) -> str:
     said = f"{crop.case_id}, score {crop.score:.2f}, {crop.size_mm:.0f} mm: axial, coronal and sagittal plane"
     return (
         f'<figure><img alt="{escape(said)}" loading="lazy" width="384" height="128" src="data:image/png;base64,{data}">'
-        f"<figcaption><b>{crop.score:.2f}</b> {crop.size_mm:.0f} mm <span>{escape(crop.case_id)}</span></figcaption>"
+        f"<figcaption><b>{crop.score:.2f}</b> {crop.size_mm:.0f} mm "
+        f'<span title="{escape(crop.case_id)}">{escape(crop.case_id)}</span></figcaption>'
         f"</figure>"
     )
 

@@ -14,7 +14,7 @@ from typing import Any
 from medseg.record import write_text_atomically
 from medseg.report.box_plots import NOTE, box_chart
 from medseg.report.charts import Points, line_chart
-from medseg.report.crops import crops
+from medseg.report.crops import crops, has_crops
 from medseg.report.detection import detection_cards, detection_notes, detection_scores, detection_tables, is_detection
 from medseg.report.markup import absent, metric_key, metric_name, number, section, to_float
 from medseg.report.overlays import overlays
@@ -48,7 +48,7 @@ def write_report(run_dir: Path, out: Path | None = None) -> Path:
 
 def _page(run: RunFolder) -> str:
     name = Path(str(run.record.get("bundle") or run.path.resolve().name)).name
-    detection = is_detection(run.scores.summary)
+    detection = is_detection(run.scores.summary) or (not run.scores.cases and has_crops(run))
     sections = [
         ("scores", "Scores", _scores(run)),
         ("pictures", *(("Detections", crops(run)) if detection else ("Best, median and worst case", overlays(run)))),

@@ -138,4 +138,4 @@ def _typed(command: object) -> str:
 
 
 def _code(line: str) -> str:
-    return f'<pre tabindex="0"><code>{escape(line)}</code></pre>'
+    return f"<pre><code>{escape(line)}</code></pre>"

@@ -1,12 +1,16 @@
 import base64
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medseg.evaluation.detection import evaluate_coco3d, evaluate_luna16
+from medseg.report.crops import MOST
 from medseg.report.page import write_report
 from medseg.volumes.detections import make_detections, write_detections
+from medseg.volumes.png import grey_png
 
 HEADER = "seriesuid,coordX,coordY,coordZ,"
 
@@ -51,3 +55,53 @@ def test_boxes_are_shown_by_overlap(tables: dict[str, Path], tmp_path: Path) -> 
     text = text_of(write_report(tmp_path / "run").read_text())
     assert "mAP 0.505" in text
     assert "IoU AP AR 0.10 0.505 0.500" in text
+
+
+@pytest.fixture
+def pictured(tables: dict[str, Path], tmp_path: Path) -> Path:
+    """A run whose two marks, one a hit, have pictures; the scores are LUNA16's."""
+    run = tmp_path / "run"
+    evaluate_luna16(**tables, out_dir=run / "evaluation")
+    # the marks of the submission are in LPS, so x changes its sign
+    for case, x, score in (("a", -1.0, 0.9), ("b", -50.0, 0.8)):
+        folder = run / "predictions" / case
+        write_detections(folder / "detections.json", make_detections(case, [[x - 3, -3, -3, x + 3, 3, 3]], [score]))
+        (folder / "crops").mkdir()
+        (folder / "crops" / "01.png").write_bytes(grey_png(np.full((4, 12), int(score * 100), np.uint8)))
+    return run
+
+
+def test_hits_and_false_positives_are_shown_apart_with_their_scores(pictured: Path) -> None:
+    page = write_report(pictured).read_text()
+    hits, false = page.split("<h3>False positives")
+    assert "<h3>Hits" in hits
+    assert "a, score 0.90, 6 mm" in hits
+    assert "b, score 0.80, 6 mm" in false
+    assert "b, score" not in hits
+    assert "Missed 1" in text_of(page)
+    assert "Nodules that no mark hit" in page
+
+
+def test_pictures_without_scores_are_shown_together(pictured: Path) -> None:
+    shutil.rmtree(pictured / "evaluation")
+    (pictured / "run.json").write_text('{"bundle": "b"}')
+    text = text_of(write_report(pictured).read_text())
+    assert "Detections 2 in pictures" in text
+    assert "Missed" not in text
+
+
+def test_only_the_surest_are_pictured(pictured: Path) -> None:
+    boxes = [[60 + x, -3, -3, 66 + x, 3, 3] for x in range(2 * MOST)]
+    scores = np.linspace(0.7, 0.1, len(boxes))
+    write_detections(pictured / "predictions" / "c" / "detections.json", make_detections("c", boxes, scores))
+    (pictured / "predictions" / "c" / "crops").mkdir()
+    for rank in range(1, len(boxes) + 1):
+        path = pictured / "predictions" / "c" / "crops" / f"{rank:02d}.png"
+        path.write_bytes(grey_png(np.zeros((4, 12), np.uint8)))
+    page = write_report(pictured).read_text()
+    assert f"the {MOST} surest of {2 * MOST} in pictures" in text_of(page)
+    assert page.count("data:image/png") == MOST + 2
+
+
+def test_a_detector_s_scores_are_made_again_by_its_own_protocol(pictured: Path) -> None:
+    assert "--task detection --protocol luna16" in text_of(write_report(pictured).read_text())
