@@ -27,9 +27,7 @@ def foreground_box(image: torch.Tensor, *, least: Sequence[int]) -> Box:
         whole = image.shape[axis]
         planes = torch.stack([plane.any() for plane in image.unbind(axis)]).nonzero()[:, 0]
         first, last = (int(planes[0]), int(planes[-1]) + 1) if len(planes) else (0, whole)
-        missing = max(min(wanted, whole) - (last - first), 0)
-        first = min(max(first - (missing + 1) // 2, 0), whole - (last - first) - missing)
-        sides.append(
-            slice(first, first + max(last - first, 0)) if not missing else slice(first, first + min(wanted, whole))
-        )
+        length = max(last - first, min(wanted, whole))
+        first = min(max(first - (length - (last - first) + 1) // 2, 0), whole - length)
+        sides.append(slice(first, first + length))
     return sides[0], sides[1], sides[2]

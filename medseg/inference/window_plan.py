@@ -78,7 +78,8 @@ def make_plan(tiling: Tiling, needs: Needs, *, batch_size: int, budget_mb: float
             least = (budget_mb * _RESERVE - limit + _least_mb(tiling, needs.channels)) / _RESERVE
             msg = (
                 f"sliding window: max_memory_mb {budget_mb:.0f} is too little: {needs.base_mb:.0f} are held, one "
-                f"window takes {needs.window_mb:.0f}, the sums of {needs.channels} channels need the rest. Give at least {least:.0f}, or take smaller windows."
+                f"window takes {needs.window_mb:.0f}, the sums of {needs.channels} channels the rest. "
+                f"Give at least {least:.0f}, or take smaller windows."
             )
             raise ConfigError(msg) from error
     return WindowPlan(

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from monai.networks.nets import DynUNet
+from torch import nn
+
+from medseg.inference.channel_norm import ChannelNorm, to_channels_last
+
+
+def small_network(*, affine=True):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv3d(2, 4, 3, padding=1),
+        nn.InstanceNorm3d(4, affine=affine),
+        nn.Sequential(nn.LeakyReLU(), nn.Conv3d(4, 3, 1), nn.InstanceNorm3d(3, affine=affine)),
+    ).eval()
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@torch.no_grad()
+def test_the_result_and_the_state_dict_stay(affine):
+    image = torch.randn(2, 2, 6, 7, 8)
+    network = small_network(affine=affine)
+    keys, expected = list(network.state_dict()), network(image)
+    changed = to_channels_last(network)
+    assert changed is network
+    assert list(changed.state_dict()) == keys
+    assert sum(isinstance(layer, ChannelNorm) for layer in changed.modules()) == 2
+    torch.testing.assert_close(changed(image), expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_dynunet_stays_what_it_is():
+    torch.manual_seed(0)
+    network = DynUNet(3, 1, 2, kernel_size=[3, 3, 3], strides=[1, 2, 2], upsample_kernel_size=[2, 2], filters=[4, 8, 8])
+    image = torch.randn(1, 1, 16, 16, 16)
+    expected = network.eval()(image)
+    changed = to_channels_last(network)
+    assert not any(isinstance(layer, nn.InstanceNorm3d) for layer in changed.modules())
+    torch.testing.assert_close(changed(image), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_channels_last_memory_is_kept(dtype):
+    image = torch.randn(1, 4, 6, 6, 6, dtype=dtype).contiguous(memory_format=torch.channels_last_3d)
+    original = nn.InstanceNorm3d(4, affine=True).to(dtype)
+    assert not original(image).is_contiguous(memory_format=torch.channels_last_3d)  # why the layer is replaced
+    assert ChannelNorm(original)(image).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_layers_with_running_statistics_stay():
+    network = nn.Sequential(nn.InstanceNorm3d(4, track_running_stats=True))
+    assert type(to_channels_last(network)[0]) is nn.InstanceNorm3d
+
+
+def test_gradients_reach_the_shared_parameters():
+    original = nn.InstanceNorm3d(3, affine=True)
+    ChannelNorm(original)(torch.randn(1, 3, 4, 4, 4)).square().sum().backward()
+    assert original.weight.grad is not None
