@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,10 @@ Box = tuple[slice, slice, slice]
 
 # Where a lesion is best seen, best first; any other bundle shows its first image.
 PREFERRED_MODALITIES = ("flair", "t2", "t1c")
-# A scan that would have to be made coarser than this, by volume, is cut to its labels and a margin around them.
+# A scan that would have to be made coarser than this, by volume, is cut to its labels and what fits around them: at
+# least a margin that shows where one is.
 _MOST_COARSER = 2.0
-MARGIN_MM = 25.0
+_MARGIN_MM, _MOST_MARGIN_MM = 25.0, 400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class Case:
         reference: Masks by region, the largest first; empty when there is no reference.
         prediction: Likewise.
         spacing_mm: Size of a voxel along X, Y, Z.
-        around_labels: Whether the scan was cut down to the labels and a margin.
+        margin_mm: What is shown around the labels of a scan that was cut down to them; None of a whole one.
     """
 
     colours: Mapping[str, int]
@@ -52,7 +54,7 @@ class Case:
     reference: Masks
     prediction: Masks
     spacing_mm: tuple[float, float, float]
-    around_labels: bool
+    margin_mm: float | None
 
 
 def chosen_cases(ranked: Sequence[str]) -> dict[str, str]:
@@ -81,7 +83,7 @@ def read_case(run: RunFolder, case_id: str) -> Case:
     turned = planes.to_ras(array, image.affine_ras_mm)
     spacing = planes.ras_spacing_mm(image.affine_ras_mm, image.spacing_mm)
     maps = [_label_map(path, turned.shape) for path in (label_path, run.prediction(case_id))]
-    box, around_labels = _shown_box(turned, [labels for labels in maps if labels is not None], spacing)
+    box, margin_mm = _shown_box(turned, [labels for labels in maps if labels is not None], spacing)
     reference, prediction = (_masks(run, labels, box, where=case_id) for labels in maps)
     names = list(dict.fromkeys([*run.scores.regions, *reference, *prediction]))
     return Case(
@@ -92,7 +94,7 @@ def read_case(run: RunFolder, case_id: str) -> Case:
         reference=reference,
         prediction=prediction,
         spacing_mm=spacing,
-        around_labels=around_labels,
+        margin_mm=margin_mm,
     )
 
 
@@ -122,17 +124,37 @@ def _label_map(path: Path | None, shape: tuple[int, ...]) -> Labels | None:
     return labels
 
 
-def _shown_box(image: npt.NDArray[Any], maps: Sequence[Labels], spacing_mm: Sequence[float]) -> tuple[Box, bool]:
-    """What is not empty of the scan; of a large one the labels with a margin; and whether it is the second."""
+def _shown_box(
+    image: npt.NDArray[Any], maps: Sequence[Labels], spacing_mm: Sequence[float]
+) -> tuple[Box, float | None]:
+    """What is not empty of the scan; of a large one the labels with a margin, and the margin."""
     whole = planes.bounding_box(image != 0, margin=(4, 4, 4))
-    voxels = np.prod([side.stop - side.start for side in whole])
     labelled = np.zeros(image.shape, dtype=bool)
     for labels in maps:
         labelled |= labels != 0
-    if voxels <= _MOST_COARSER * MOST_VOXELS or not labelled.any():
-        return whole, False
-    margin = [int(np.ceil(MARGIN_MM / size)) for size in spacing_mm]
-    return planes.bounding_box(labelled, margin=margin), True
+    if _voxels(whole) <= _MOST_COARSER * MOST_VOXELS or not labelled.any():
+        return whole, None
+    box = planes.bounding_box(labelled, margin=(0, 0, 0))
+    margin_mm = _MARGIN_MM
+    while margin_mm < _MOST_MARGIN_MM and _voxels(_widened(box, whole, spacing_mm, margin_mm + 5)) <= MOST_VOXELS:
+        margin_mm += 5
+    return _widened(box, whole, spacing_mm, margin_mm), margin_mm
+
+
+def _widened(box: Box, whole: Box, spacing_mm: Sequence[float], margin_mm: float) -> Box:
+    """A box and a margin, as far as the whole reaches."""
+    x, y, z = (
+        slice(
+            max(side.start - math.ceil(margin_mm / size), limit.start),
+            min(side.stop + math.ceil(margin_mm / size), limit.stop),
+        )
+        for side, limit, size in zip(box, whole, spacing_mm, strict=True)
+    )
+    return (x, y, z)
+
+
+def _voxels(box: Box) -> int:
+    return math.prod(side.stop - side.start for side in box)
 
 
 def _masks(run: RunFolder, labels: Labels | None, box: Box, *, where: str) -> Masks:

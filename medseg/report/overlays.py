@@ -9,7 +9,7 @@ import numpy as np
 
 from medseg.errors import DataError
 from medseg.report import planes
-from medseg.report.cases import MARGIN_MM, Case, chosen_cases, read_case
+from medseg.report.cases import Case, chosen_cases, read_case
 from medseg.report.charts import COLOURS
 from medseg.report.markup import absent
 from medseg.report.payload import Payload, make_payload
@@ -107,7 +107,7 @@ def _note(case: Case, payload: Payload) -> str:
     size = " × ".join(f"{value:.3g}" for value in payload.spacing_mm)
     coarser = payload.shape != case.image.shape
     original = f", made coarser from {' × '.join(f'{value:.3g}' for value in case.spacing_mm)} mm" if coarser else ""
-    part = f", cut to the labels and {MARGIN_MM:g} mm around them" if case.around_labels else ""
+    part = f", cut to the labels and {case.margin_mm:.0f} mm around them" if case.margin_mm else ""
     return f"{case.image_name}, voxels of {size} mm{original}{part}, in 8 bits. Scores are of the full data."
 
 

@@ -12,16 +12,15 @@ import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medseg.report.cases import Case, Masks
 from medseg.report.shrink import mean_shrunk, picked, shrunk_shape
-from medseg.volumes.png import to_grey
 
 _MOST_CODES = 255
+_BELOW, _ABOVE = 64, 32
 
 Bytes8 = npt.NDArray[np.uint8]
 Combinations = list[list[int]]
@@ -49,8 +48,8 @@ def make_payload(case: Case) -> Payload:
     shape = shrunk_shape(case.image.shape, case.spacing_mm)
     x, y, z = (size * old / new for size, old, new in zip(case.spacing_mm, case.image.shape, shape, strict=True))
     image = mean_shrunk(case.image, shape)
-    kept = kept_range(image, case.window)
-    volumes = [differences(to_grey(image, kept))]
+    greys, values = knots(image, case.window)
+    volumes = [differences(np.round(np.interp(image, values, greys)).astype(np.uint8))]
     names = list(dict.fromkeys([*case.reference, *case.prediction]))
     kinds: dict[str, Combinations] = {}
     for kind, masks in (("reference", case.reference), ("prediction", case.prediction)):
@@ -62,8 +61,9 @@ def make_payload(case: Case) -> Payload:
     meta = {
         "shape": shape,
         "spacing": [round(size, 5) for size in (x, y, z)],
-        "range": kept,
         "window": case.window,
+        "greys": greys,
+        "values": values,
         "kinds": kinds,
         "regions": [[name, case.colours[name]] for name in names],  # kinds name them by their place here
     }
@@ -72,11 +72,15 @@ def make_payload(case: Case) -> Payload:
     )
 
 
-def kept_range(image: npt.NDArray[Any], window: tuple[float, float]) -> tuple[float, float]:
-    """What 8 bits are spent on: the window and half of its width on either side, as far as there are such values."""
-    half = (window[1] - window[0]) / 2
-    low, high = max(float(image.min()), window[0] - half), min(float(image.max()), window[1] + half)
-    return (low, high) if high > low else window
+def knots(image: npt.NDArray[np.float32], window: tuple[float, float]) -> tuple[list[int], list[float]]:
+    """Grey values and the intensities that they stand for, linear in between.
+
+    Most of the 256 are spent on the window that is shown at first, fewer on what is darker, such as lungs beside soft
+    tissue, and fewest on what is brighter.
+    """
+    low, high = min(float(image.min()), window[0]), max(float(image.max()), window[1])
+    below, above = _BELOW if low < window[0] else 0, _ABOVE if high > window[1] else 0
+    return [0, below, 255 - above, 255], [low, *window, high]
 
 
 def differences(grey: Bytes8) -> Bytes8:

@@ -6,6 +6,12 @@ function colourOf(figure, place) {
   return [1, 3, 5].map((start) => parseInt(value.slice(start, start + 2), 16));
 }
 
+// Where level and window can go: two windows to either side, as far as there are such values.
+function reachOf({ window: [black, white], values }) {
+  const low = Math.max(values[0], black - 2 * (white - black)), high = Math.min(values[3], white + 2 * (white - black));
+  return [low, high - low];
+}
+
 function makeViewer(figure, volumes, overlay) {
   const colours = volumes.regions.map(([, place]) => colourOf(figure, place));
   const level = figure.querySelector(".level"), width = figure.querySelector(".window input.window");
@@ -13,7 +19,7 @@ function makeViewer(figure, volumes, overlay) {
     node, canvas: node.querySelector("canvas"), slider: node.querySelector("input"), output: node.querySelector("output"),
     plane: layout(volumes.shape, Number(node.dataset.axis)),
   }));
-  const place = [0, 0, 0], starts = views.map((view) => view.slider.value);
+  const [lowest, span] = reachOf(volumes), place = [0, 0, 0], starts = views.map((view) => view.slider.value);
   const paper = document.createElement("canvas"), pen = paper.getContext("2d");
   let asked = 0;
 
@@ -39,12 +45,8 @@ function makeViewer(figure, volumes, overlay) {
   }
 
   function greyPixels({ plane }) {
-    const [low, high] = volumes.range, table = new Uint8Array(256);
     const black = Number(level.value) - Number(width.value) / 2;
-    for (let grey = 0; grey < 256; grey++) {
-      const value = low + ((high - low) * grey) / 255;
-      table[grey] = Math.max(0, Math.min(255, Math.round(((value - black) / Number(width.value)) * 255)));
-    }
+    const table = volumes.valueOf.map((value) => Math.max(0, Math.min(255, Math.round(((value - black) / Number(width.value)) * 255))));
     const pixels = new ImageData(plane.columns, plane.rows);
     cut(volumes.image, plane, place[plane.axis]).forEach((grey, at) => {
       pixels.data.fill(table[grey], at * 4, at * 4 + 3);
@@ -106,13 +108,13 @@ function makeViewer(figure, volumes, overlay) {
     if (!asked) asked = requestAnimationFrame(() => { asked = 0; views.forEach(paint); });
   }
 
-  const tidy = (value) => (Math.abs(value) < 10 && volumes.range[1] - volumes.range[0] < 20 ? value.toFixed(2) : value.toFixed(0));
+  const tidy = (value) => value.toFixed(span < 20 ? 2 : 0);
   const move = (slider, by) => { slider.value = Number(slider.value) + by; update(); };
 
   function setWindow() {
-    const [low, high] = volumes.range, [black, white] = volumes.window, step = (high - low) / 200;
-    Object.assign(level, { min: low, max: high, step: "any", value: (black + white) / 2 });
-    Object.assign(width, { min: step, max: Math.max(high - low, white - black), step: "any", value: white - black });
+    const [black, white] = volumes.window;
+    Object.assign(level, { min: lowest, max: lowest + span, step: "any", value: (black + white) / 2 });
+    Object.assign(width, { min: span / 200, max: span, step: "any", value: white - black });
   }
 
   function reset() {
@@ -130,7 +132,7 @@ function makeViewer(figure, volumes, overlay) {
   }
 
   function drag(view, down) {
-    const windowing = down.shiftKey || down.button === 2, reach = (volumes.range[1] - volumes.range[0]) / 300;
+    const windowing = down.shiftKey || down.button === 2, reach = span / 300;
     const moved = (event) => {
       if (!windowing) return point(view, event);
       width.value = Number(width.value) + event.movementX * reach;

@@ -14,6 +14,14 @@ function addUp(image, [nx, ny, nz]) {
   }
 }
 
+// What each of the 256 grey values stands for: linear between the knots.
+function valuesOf({ greys, values }) {
+  return Array.from({ length: 256 }, (_, grey) => {
+    const at = greys[0] < greys[1] && grey < greys[1] ? 0 : grey <= greys[2] ? 1 : 2;
+    return values[at] + ((values[at + 1] - values[at]) * (grey - greys[at])) / (greys[at + 1] - greys[at]);
+  });
+}
+
 async function readVolumes(figure) {
   const meta = JSON.parse(figure.querySelector(".meta").textContent);
   const source = figure.querySelector(".voxels"), size = meta.shape[0] * meta.shape[1] * meta.shape[2];
@@ -26,7 +34,7 @@ async function readVolumes(figure) {
   kinds.forEach(([kind, combinations], place) => {
     masks[kind] = { combinations, codes: all.subarray(size * (place + 1), size * (place + 2)) };
   });
-  return { ...meta, image, masks };
+  return { ...meta, image, masks, valueOf: valuesOf(meta) };
 }
 
 // Where a plane's picture lies in a volume: columns run towards the patient's left or back, rows towards the feet or back.

@@ -3,6 +3,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from medseg.errors import DataError
 from medseg.report import write_report
+from medseg.report.shrink import shrunk_shape
 
 MakeRun = Callable[..., Path]
 
@@ -191,6 +193,20 @@ def test_names_cannot_end_the_viewer_s_data(make_run: MakeRun) -> None:
     assert html.count("\\u003c/script>\\u003cb>") == 3
     assert html.count("</script>") == html.count("<script")
     assert "<b>core" not in html
+
+
+def test_a_large_scan_is_cut_to_its_labels_or_made_coarser(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    for module in ("cases", "shrink"):
+        monkeypatch.setattr(f"medseg.report.{module}.MOST_VOXELS", 14_000)
+    monkeypatch.setattr("medseg.report.cases._MARGIN_MM", 1.0)
+    cut = " ".join(read(write_report(run))[1].words)
+    assert re.search(r"cut to the labels and \d+ mm around them", cut)
+    monkeypatch.setattr("medseg.report.cases._MOST_COARSER", 1e9)
+    monkeypatch.setattr("medseg.report.payload.shrunk_shape", partial(shrunk_shape, most=4_000))
+    coarse = " ".join(read(write_report(run))[1].words)
+    assert "made coarser from 1.5 × 1.5 × 2 mm" in coarse
+    assert "cut to" not in coarse
 
 
 def test_a_run_of_forty_cases_stays_small(make_run: MakeRun) -> None:

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from medseg.report import planes
 from medseg.report.cases import Case
-from medseg.report.payload import combine, differences, kept_range, make_payload
+from medseg.report.payload import combine, differences, knots, make_payload
 
 SHAPE = (6, 5, 4)
 
@@ -28,7 +28,7 @@ def make_case(**changes: object) -> Case:
         "reference": {"whole": whole, "core": core},
         "prediction": {"whole": np.roll(whole, 1, 0), "core": core & False},
         "spacing_mm": (1.0, 1.0, 2.0),
-        "around_labels": False,
+        "margin_mm": None,
     }
     return Case(**(given | changes))  # type: ignore[arg-type]
 
@@ -44,8 +44,7 @@ def test_image_and_masks_come_back_from_the_stream() -> None:
     meta = json.loads(payload.meta)
     image, reference, prediction = volumes_of(payload.data)
     grey = np.cumsum(np.cumsum(image, axis=1, dtype=np.uint8), axis=0, dtype=np.uint8)
-    low, high = meta["range"]
-    assert np.abs(low + grey / 255 * (high - low) - case.image).max() <= (high - low) / 255 / 2 + 1e-6
+    assert np.abs(np.interp(grey, meta["greys"], meta["values"]) - case.image).max() <= 1000 / 255 / 2 + 1e-3
     for codes, kind, masks in ((reference, "reference", case.reference), (prediction, "prediction", case.prediction)):
         for place, (name, _) in enumerate(meta["regions"]):
             has = np.array([place in combination for combination in meta["kinds"][kind]])
@@ -82,10 +81,14 @@ def test_ct_starts_with_soft_tissue_and_mr_with_its_own_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "window", "kept"),
-    [((-1000, 3000), (-160, 240), (-360, 440)), ((0, 100), (10, 90), (0, 100)), ((5, 5), (4, 6), (4, 6))],
+    ("values", "window", "expected"),
+    [
+        ((-1000, 3000), (-160, 240), ([0, 64, 223, 255], [-1000, -160, 240, 3000])),
+        ((0, 100), (0, 90), ([0, 0, 223, 255], [0, 0, 90, 100])),
+        ((5, 5), (4, 6), ([0, 0, 255, 255], [4, 4, 6, 6])),
+    ],
 )
-def test_bits_are_spent_on_the_window_and_its_surroundings(
-    values: tuple[float, float], window: tuple[float, float], kept: tuple[float, float]
+def test_most_grey_values_are_spent_on_the_window(
+    values: tuple[float, float], window: tuple[float, float], expected: tuple[list[int], list[float]]
 ) -> None:
-    assert kept_range(np.array(values, np.float32), window) == kept
+    assert knots(np.array(values, np.float32), window) == expected
