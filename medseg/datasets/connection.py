@@ -44,6 +44,7 @@ class Answer:
     Attributes:
         offset: Byte of the file that its body begins with.
         total: Length of the whole file, None where the server does not tell.
+        end: Byte of the file after the last that its body has, None where the server does not tell.
         validator: What names this version of the file (a strong ETag); empty where the server has none.
         chunked: Whether the body itself tells where it ends.
         finished: Whether the server says that nothing lies beyond the byte asked for.
@@ -53,6 +54,7 @@ class Answer:
     offset: int
     total: int | None
     validator: str
+    end: int | None = None
     chunked: bool = False
     finished: bool = False
 
@@ -137,6 +139,9 @@ def _answer(response: http.client.HTTPResponse) -> Answer:
     if encoding.lower() not in ("", "identity"):
         msg = f"the file comes encoded as {encoding}, which was not asked for"
         raise Broken(msg)
+    if headers.get_content_type() == "text/html" and "Content-Type" in headers:
+        msg = "it sent a web page in place of the file"
+        raise Broken(msg)
     etag = headers.get("ETag", "")
     validator = "" if etag.startswith("W/") else etag
     chunked = headers.get("Transfer-Encoding", "").lower() == "chunked"
@@ -146,7 +151,8 @@ def _answer(response: http.client.HTTPResponse) -> Answer:
             msg = f"a part came without saying which ({headers.get('Content-Range')!r})"
             raise Broken(msg)
         total = None if match[3] == "*" else int(match[3])
-        return Answer(response=response, offset=int(match[1]), total=total, validator=validator, chunked=chunked)
+        start, end = int(match[1]), int(match[2]) + 1
+        return Answer(response=response, offset=start, total=total, validator=validator, end=end, chunked=chunked)
     if response.status != 200:
         msg = f"it answered {response.status} {response.reason}"
         raise Broken(msg)
@@ -162,7 +168,7 @@ def _length(headers: Message) -> int | None:
 
 
 def _refusal(error: urllib.error.HTTPError) -> Failure:
-    reason = f"it answered {error.code} {error.reason}"
+    reason = f"it answered {error.code} {str(error.reason).partition(chr(10))[0]}"
     if error.code in _AGAIN:
         return Passing(reason, _retry_after(error.headers.get("Retry-After")))
     return Broken(reason)

@@ -206,8 +206,9 @@ def _copy(answer: Answer, part: Part, rules: Rules, *, total: int | None) -> Non
         part.drop()
         msg = f"more than {total} bytes came"
         raise Broken(msg)
-    if total is not None and done < total:
-        msg = f"the connection ended after {done} of {total} bytes"
+    end = answer.end if total is None else total
+    if end is not None and done < end:
+        msg = f"the connection ended after {done} of {end} bytes"
         raise Passing(msg)
 
 

@@ -116,6 +116,15 @@ class Handler(BaseHTTPRequestHandler):
         """Neither a length nor chunks: only the end of the connection tells the end."""
         self._answer(200, {}, content)
 
+    def _star(self, content, value):
+        """A part that does not tell how long the whole is, cut; the whole where no part is asked for."""
+        status, headers, body = self._part(content)
+        headers["Content-Range"] = headers.get("Content-Range", "").rpartition("/")[0] + "/*"
+        self._answer(status, headers, body[: int(value)])
+
+    def _page(self, content, _):
+        self._answer(200, {"Content-Type": "text/html; charset=utf-8", "Content-Length": 5}, b"login")
+
     def _chunked(self, content, value):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")

@@ -148,6 +148,27 @@ def test_plain_http_is_refused_unless_allowed(site, spec_of, tmp_path):
     assert site.asked == []
 
 
+def test_a_cut_part_of_an_unknown_whole_is_resumed(site, rules, spec_of, tmp_path):
+    url = site.put("/star", CONTENT, "star:3", "star:4", "star:100000")
+    fetch(spec_of(CONTENT, url, length=False), tmp_path / "scan.bin", rules=rules)
+    assert (tmp_path / "scan.bin").read_bytes() == CONTENT
+    assert [asked for asked, _ in site.bodies("/star")] == [None, "bytes=3-", "bytes=7-"]
+
+
+def test_a_web_page_is_not_taken_for_the_file(site, rules, spec_of, tmp_path):
+    url = site.put("/page", CONTENT, "page")
+    with pytest.raises(DataError, match="it sent a web page in place of the file"):
+        fetch(spec_of(CONTENT, url, length=False, checksum=None), tmp_path / "scan.bin", rules=rules)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_redirect_in_a_circle_is_one_line(site, rules, spec_of, tmp_path):
+    url = site.put("/circle", b"", f"redirect:{site.url('/circle')}")
+    with pytest.raises(DataError, match="infinite loop") as caught:
+        fetch(spec_of(CONTENT, url), tmp_path / "scan.bin", rules=rules)
+    assert "\n" not in str(caught.value)
+
+
 def test_redirects_keep_the_range(site, rules, spec_of, tmp_path):
     target = tmp_path / "scan.bin"
     (tmp_path / "scan.bin.part").write_bytes(CONTENT[:7])
@@ -253,7 +274,21 @@ def test_an_empty_file_is_a_file(site, rules, spec_of, tmp_path):
     assert (tmp_path / "empty").read_bytes() == b""
 
 
-HONEST = ("ok", "norange", "cut", "503", "busy:0", "404", "wrongpart", "chunked", "chunked:cut", "redirect", "evil")
+HONEST = (
+    "ok",
+    "norange",
+    "cut",
+    "503",
+    "busy:0",
+    "404",
+    "wrongpart",
+    "chunked",
+    "chunked:cut",
+    "redirect",
+    "evil",
+    "star",
+    "page",
+)
 TOLD_BY_CHECKSUM = ("corrupt", "longer", "shorter", "lying", "endless")
 
 
@@ -287,7 +322,7 @@ def _mirror(site, path, content, moods, draw):
             mood = f"redirect:{site.put(path + '/moved', content)}"
         elif mood == "evil":
             mood = "redirect:http://example.invalid/"
-        elif mood in ("cut", "corrupt", "longer", "shorter"):
+        elif mood in ("cut", "star", "corrupt", "longer", "shorter"):
             mood += f":{draw.randrange(100_000)}"
         script.append(mood)
     return site.put(path, content, *script)
