@@ -33,7 +33,8 @@ def overlays(run: RunFolder) -> str:
         caption = f"{rank} case: {case_id}, mean Dice {mean_dice(ranked[case_id]):.3f}"
         figures.append(_figure(run, case_id, rank, caption))
     regions = run.scores.regions or list(next(iter(ranked.values())))
-    return f'<div class="overlays">{_toolbar(regions)}\n' + "\n".join(figures) + "</div>"
+    toolbar = _toolbar(regions) if any("<canvas" in figure for figure in figures) else ""
+    return f'<div class="overlays">{toolbar}\n' + "\n".join(figures) + "</div>"
 
 
 def _toolbar(regions: Sequence[str]) -> str:

@@ -177,7 +177,7 @@ function makeViewer(figure, volumes, overlay) {
 }
 
 function startViewers() {
-  const area = document.querySelector(".overlays");
+  const area = document.querySelector(".overlays:has(figure)");
   if (!area) return;
   const overlay = { hidden: new Set(), scrolledAt: -1e9 }, redraw = [];
   const read = () => {

@@ -92,6 +92,7 @@ def test_what_is_absent_is_left_out_with_a_sentence(make_run: MakeRun) -> None:
     assert "no metrics.csv, so there are no training curves" in text
     assert "no run.json" in text
     assert "There is no picture: its scan is not known" in text
+    assert "Crosshair" not in text
     assert "Beside the baseline" not in text
 
 
