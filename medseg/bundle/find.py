@@ -67,9 +67,18 @@ def find_preset(name: str | os.PathLike[str]) -> Path:
 
 def list_presets() -> dict[str, Path]:
     """Every preset that a name can reach, by name; `./configs/presets` comes before those of medseg."""
+    return _configs("presets")
+
+
+def list_suites() -> dict[str, Path]:
+    """Every benchmark suite that a name can reach, by name; `./configs/benchmarks` comes before those of medseg."""
+    return _configs("benchmarks")
+
+
+def _configs(kind: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for place in _places("configs"):
-        for path in sorted((place / "presets").glob("*")):
+        for path in sorted((place / kind).glob("*")):
             if path.suffix in _PRESET_SUFFIXES:
                 found.setdefault(path.stem, path.resolve())
     return dict(sorted(found.items()))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medseg import __version__
+from medseg.cli.benchmark import benchmark
 from medseg.cli.bundle import bundle_app
 from medseg.cli.compare import compare
 from medseg.cli.data import data_app
@@ -52,6 +53,7 @@ app.command(cls=TokenCommand)(train)
 app.command(cls=TokenCommand)(predict)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(benchmark)
 app.command()(report)
 app.add_typer(bundle_app, name="bundle")
 

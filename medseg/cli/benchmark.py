@@ -1,0 +1,55 @@
+"""`medseg benchmark`: a suite of trainings and tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medseg.cli.failure import Traceback
+
+
+def benchmark(
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A suite of configs/benchmarks, or a YAML file.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Its folder.", show_default="runs/benchmarks/NAME"),
+    ] = None,
+    dataset_dir: Annotated[
+        Path | None, typer.Option("--dataset-dir", metavar="DIR", help="The dataset, in place of fetching it.")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Trainings at a time.", show_default="one on each GPU, else one"),
+    ] = None,
+    traceback: Traceback = False,
+) -> None:
+    """Fetch, train, predict, evaluate and compare, as a suite file says.
+
+    What is done is not done again: start it anew after a stop, a crash or a change, and only what depends on that runs.
+    A training that fails, or a case whose prediction fails, counts as the worst; exit code 2 then.
+
+    Example: medseg benchmark smoke
+    """
+    from medseg.benchmark.local import run_suite
+    from medseg.benchmark.suite import find_suite, read_suite
+    from medseg.errors import DataError
+
+    read = read_suite(find_suite(suite))
+    folder = output or Path("runs/benchmarks") / read.name
+    try:
+        table, outcomes = run_suite(
+            read, folder, dataset_dir=dataset_dir, at_once=jobs, say=lambda text: typer.echo(text, err=True)
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; go on with the same command, it finds what is done in {folder}", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(table.read_text(encoding="utf-8"))
+    typer.echo(f"Table: {table}   Everything: {folder / 'results.json'}")
+    failed = [name for name, outcome in sorted(outcomes.items()) if outcome.problem or outcome.failed]
+    if failed:
+        first = outcomes[failed[0]]
+        why = first.problem or next(iter(first.failed.values()))
+        msg = f"{failed[0]} and {len(failed) - 1} other jobs failed at least in part, counted as the worst: {why}"
+        raise DataError(msg)
