@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,19 @@ from medseg.datasets.phantoms.thorax import Thorax
 
 Position = tuple[float, float, float]
 
-SMALLEST_MM, LARGEST_MM = 3.0, 30.0  # LUNA16's nodules, https://doi.org/10.1016/j.media.2017.06.015
+SMALLEST_MM, LARGEST_MM = 3.0, 30.0
+# Share of nodules up to each diameter in mm: rounded quantiles of the 1186 in LUNA16's annotations.csv
+# (https://doi.org/10.1016/j.media.2017.06.015).
+_DIAMETERS_MM = (
+    (0.0, SMALLEST_MM),
+    (0.05, 4.1),
+    (0.25, 5.1),
+    (0.5, 6.4),
+    (0.75, 9.7),
+    (0.9, 15.5),
+    (0.97, 21.0),
+    (1.0, LARGEST_MM),
+)
 _TRIES = 400
 
 
@@ -38,9 +51,7 @@ def place_nodules(grid: CtGrid, thorax: Thorax, draws: Draws, *, count: int) -> 
 
     Most are solid, some are ground glass or calcified; some lean on the pleura or on a vessel.
     """
-    # Cubed: most nodules are small.
-    shares = [draws.uniform(0.0, 1.0) for _ in range(count)]
-    sizes = sorted((SMALLEST_MM + (LARGEST_MM - SMALLEST_MM) * share * share * share for share in shares), reverse=True)
+    sizes = sorted((diameter_at(draws.uniform(0.0, 1.0)) for _ in range(count)), reverse=True)
     placed: list[Mark] = []
     for diameter_mm in sizes:
         centre = _place(grid, thorax, draws, diameter_mm, placed)
@@ -83,6 +94,13 @@ def add_nodule(grid: CtGrid, signal_hu: Field, mark: Mark, draws: Draws) -> Mask
     inside[box] = distance <= radius_mm
     inside[_nearest(mark.centre_vox)] = True
     return inside
+
+
+def diameter_at(share: float) -> float:
+    """The diameter in mm that this share of nodules, 0 to 1, does not exceed."""
+    pieces = list(itertools.pairwise(_DIAMETERS_MM))
+    (low, smaller_mm), (high, larger_mm) = next((piece for piece in pieces if share <= piece[1][0]), pieces[-1])
+    return smaller_mm + (larger_mm - smaller_mm) * ((share - low) / (high - low))
 
 
 def _box(grid: CtGrid, mark: Mark) -> tuple[tuple[slice, slice, slice], tuple[Field, Field, Field]]:
