@@ -13,7 +13,7 @@ def report(
         typer.Option("-o", "--output", metavar="FILE", help="The file to write [default: RUN/report.html]."),
     ] = None,
 ) -> None:
-    """Write a run's report: one HTML file with scores, curves and overlays that opens without a network."""
+    """Write a run's report: one HTML file with scores, plots and a slice viewer that opens without a network."""
     from medseg.report import write_report
 
     typer.echo(write_report(run, output))

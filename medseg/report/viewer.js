@@ -17,6 +17,7 @@ function makeViewer(figure, volumes, overlay) {
   const level = figure.querySelector(".level"), width = figure.querySelector(".window input.window");
   const views = [...figure.querySelectorAll(".view")].map((node) => ({
     node, canvas: node.querySelector("canvas"), slider: node.querySelector("input"), output: node.querySelector("output"),
+    base: document.createElement("canvas"), key: "",
     plane: layout(volumes.shape, Number(node.dataset.axis)),
   }));
   const [lowest, span] = reachOf(volumes), place = [0, 0, 0], starts = views.map((view) => view.slider.value);
@@ -26,60 +27,73 @@ function makeViewer(figure, volumes, overlay) {
   const regionsOf = (kind, code) =>
     volumes.masks[kind].combinations[code].filter((region) => !overlay.hidden.has(volumes.regions[region][0]));
 
+  // A plane is drawn anew when its slice, its size or what is shown of it changes; else only the crosshair moves.
   function paint(view) {
-    const { canvas, plane } = view, ratio = window.devicePixelRatio || 1;
-    const box = canvas.getBoundingClientRect();
-    if (!box.width) return;
-    canvas.width = Math.round(box.width * ratio); canvas.height = Math.round(box.height * ratio);
+    const { canvas, base } = view, ratio = window.devicePixelRatio || 1;
+    const wide = Math.round(canvas.clientWidth * ratio), high = Math.round(canvas.clientHeight * ratio);
+    if (!wide || !high) return;
+    const key = [wide, high, place[view.plane.axis], level.value, width.value, overlay.version].join();
+    if (key !== view.key) {
+      view.key = key;
+      for (const one of [canvas, base]) { one.width = wide; one.height = high; }
+      paintBase(view, ratio);
+    }
     const draw = canvas.getContext("2d");
+    draw.drawImage(base, 0, 0);
+    if (overlay.cross) crosshair(view, draw, ratio);
+  }
+
+  function paintBase(view, ratio) {
+    const { base, plane } = view, draw = base.getContext("2d");
     const picture = (pixels, smooth) => {
       paper.width = plane.columns; paper.height = plane.rows;
       pen.putImageData(pixels, 0, 0);
       draw.imageSmoothingEnabled = smooth; draw.imageSmoothingQuality = "high";
-      draw.drawImage(paper, 0, 0, canvas.width, canvas.height);
+      draw.drawImage(paper, 0, 0, base.width, base.height);
     };
     picture(greyPixels(view), true);
     if (overlay.prediction && volumes.masks.prediction) picture(filledPixels(view), false);
     if (overlay.reference && volumes.masks.reference) outline(view, draw, ratio);
-    if (overlay.cross) crosshair(view, draw, ratio);
   }
 
-  function greyPixels({ plane }) {
-    const black = Number(level.value) - Number(width.value) / 2;
-    const table = volumes.valueOf.map((value) => Math.max(0, Math.min(255, Math.round(((value - black) / Number(width.value)) * 255))));
-    const pixels = new ImageData(plane.columns, plane.rows);
-    cut(volumes.image, plane, place[plane.axis]).forEach((grey, at) => {
-      pixels.data.fill(table[grey], at * 4, at * 4 + 3);
-      pixels.data[at * 4 + 3] = 255;
-    });
+  // A picture of a slice: each of its bytes looked up as red, green, blue and opacity.
+  function pixelsOf({ plane }, volume, table) {
+    const pixels = new ImageData(plane.columns, plane.rows), words = new Uint32Array(pixels.data.buffer);
+    const colour = new Uint32Array(new Uint8ClampedArray(table.flat()).buffer), slice = cut(volume, plane, place[plane.axis]);
+    for (let at = 0; at < words.length; at++) words[at] = colour[slice[at]];
     return pixels;
   }
 
-  function filledPixels({ plane }) {
-    const { combinations, codes } = volumes.masks.prediction, pixels = new ImageData(plane.columns, plane.rows);
-    const top = combinations.map((_, code) => regionsOf("prediction", code).pop());
-    cut(codes, plane, place[plane.axis]).forEach((code, at) => {
-      if (top[code] === undefined) return;
-      pixels.data.set(colours[top[code]], at * 4);
-      pixels.data[at * 4 + 3] = 255 * FILLED;
+  function greyPixels(view) {
+    const black = Number(level.value) - Number(width.value) / 2, scale = 255 / Number(width.value);
+    const table = volumes.valueOf.map((value) => { const grey = (value - black) * scale; return [grey, grey, grey, 255]; });
+    return pixelsOf(view, volumes.image, table);
+  }
+
+  function filledPixels(view) {
+    const { combinations, codes } = volumes.masks.prediction;
+    const table = combinations.map((_, code) => {
+      const top = regionsOf("prediction", code).pop();
+      return top === undefined ? [0, 0, 0, 0] : [...colours[top], 255 * FILLED];
     });
-    return pixels;
+    return pixelsOf(view, codes, table);
   }
 
   // Along the borders between voxels, on whichever side the mask is.
-  function outline({ canvas, plane }, draw, ratio) {
+  function outline({ base, plane }, draw, ratio) {
     const { combinations, codes } = volumes.masks.reference, { columns, rows } = plane;
-    const slice = cut(codes, plane, place[plane.axis]), sx = canvas.width / columns, sy = canvas.height / rows;
-    const present = new Set(slice), held = combinations.map((_, code) => (present.has(code) ? regionsOf("reference", code) : []));
+    const slice = cut(codes, plane, place[plane.axis]), sx = base.width / columns, sy = base.height / rows;
+    const present = new Set(slice);
+    const held = combinations.map((_, code) => (present.has(code) ? regionsOf("reference", code) : []));
     draw.lineWidth = 1.6 * ratio; draw.lineCap = "square";
     for (const region of [...new Set(held.flat())].sort((a, b) => a - b)) {
-      const has = held.map((regions) => regions.includes(region));
-      const inside = (column, row) => column >= 0 && row >= 0 && column < columns && row < rows && has[slice[row * columns + column]];
-      const path = new Path2D();
+      const has = Uint8Array.from(held, (regions) => regions.includes(region)), path = new Path2D();
       for (let row = 0; row <= rows; row++) for (let column = 0; column <= columns; column++) {
-        const here = inside(column, row);
-        if (here !== inside(column, row - 1)) { path.moveTo(column * sx, row * sy); path.lineTo((column + 1) * sx, row * sy); }
-        if (here !== inside(column - 1, row)) { path.moveTo(column * sx, row * sy); path.lineTo(column * sx, (row + 1) * sy); }
+        const at = row * columns + column, here = row < rows && column < columns ? has[slice[at]] : 0;
+        const above = row && column < columns ? has[slice[at - columns]] : 0;
+        const before = column && row < rows ? has[slice[at - 1]] : 0;
+        if (here !== above) { path.moveTo(column * sx, row * sy); path.lineTo((column + 1) * sx, row * sy); }
+        if (here !== before) { path.moveTo(column * sx, row * sy); path.lineTo(column * sx, (row + 1) * sy); }
       }
       draw.strokeStyle = `rgb(${colours[region].join()})`;
       draw.stroke(path);
@@ -179,10 +193,11 @@ function makeViewer(figure, volumes, overlay) {
 function startViewers() {
   const area = document.querySelector(".overlays:has(figure)");
   if (!area) return;
-  const overlay = { hidden: new Set(), scrolledAt: -1e9 }, redraw = [];
+  const overlay = { hidden: new Set(), scrolledAt: -1e9, version: 0 }, redraw = [];
   const read = () => {
     for (const kind of ["reference", "prediction", "cross"]) overlay[kind] = document.getElementById(`show-${kind}`).checked;
     overlay.hidden = new Set([...area.querySelectorAll("[data-region]:not(:checked)")].map((box) => box.dataset.region));
+    overlay.version++;
     redraw.forEach((again) => again());
   };
   area.querySelector(".toolbar").addEventListener("change", read);

@@ -150,13 +150,22 @@ def report(make_run_once: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def page(chromium: Browser, report: Path) -> Browser:
-    """The report of a run in a window 1200 wide, its first case in view and unpacked."""
+    """The report of a run in a window 1200 wide, its first case in view, unpacked and as it is at first."""
     chromium.size(1200)
     chromium.media()
-    chromium.log()
-    chromium.open(report)
+    if chromium.run("return location.href") != report.as_uri():
+        chromium.log()
+        chromium.open(report)
     show(chromium, 0)
+    chromium.run(AS_AT_FIRST)
     return chromium
+
+
+AS_AT_FIRST = """
+document.querySelectorAll(".toolbar input:not(:checked)").forEach((box) => box.click());
+document.querySelector(".case button").click();
+document.activeElement.blur();
+"""
 
 
 def show(browser: Browser, case: int) -> None:
