@@ -239,7 +239,9 @@ def _anchor_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _notes(content: Mapping[str, Any]) -> list[str]:
     lines = ["", "## How to read this", ""]
-    lines += [f"- {name}: {rule}." for name, rule in RULES.items()] if content["task"] == "segmentation" else []
+    lines += (
+        [f"- {name}: {rule.rstrip('.')}." for name, rule in RULES.items()] if content["task"] == "segmentation" else []
+    )
     chosen = content["protocol"]["selection"]
     lines.append(f"- selection: weights were chosen on {chosen}, never on a tested case; results.json has the hashes.")
     for name in content["unverified_weights"]:

@@ -62,6 +62,10 @@ def folds_of(suite: Suite, dataset_dir: Path, *, modalities: Sequence[str]) -> l
     content = _content(suite, dataset_dir, modalities=modalities)
     entries = [dict(entry) for entry in content["training"]]
     known = sorted({int(entry["fold"]) for entry in entries if "fold" in entry})
+    if suite.fold_count is not None and len(known) != suite.fold_count:
+        msg = f"{suite.source}: folds: count: {suite.fold_count}, but the dataset has {len(known)} folds of its own. "
+        msg += "Leave count out to take these."
+        raise ConfigError(msg)
     wanted = suite.folds if suite.folds is not None else tuple(known)
     for fold in wanted:
         if fold not in known:
