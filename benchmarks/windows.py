@@ -1,6 +1,10 @@
 """Windows merged into labels: MONAI's sliding_window_inference with argmax, and SlidingWindow.predict_labels.
 
 Run: python benchmarks/windows.py [--classes 3 25] [--shape 240 240 155] [--window 128 128 128] [--repeats 3]
+     python benchmarks/windows.py --native
+
+With --native: 14 classes of scores at 1.5 mm onto a grid of 512x512x99 voxels and their argmax, by torch's interpolate
+and argmax and by medseg's kernel.
 
 The network is a stub: it hands out scores that were made before (float32, different in every voxel and class), so that
 what is timed is the work around it. Both get the same image, the same windows and weights, and as many threads. The
@@ -22,9 +26,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
-from side_by_side import HEADER, Cost, peak_mb, print_row
+from side_by_side import HEADER, Cost, cost_in_turn, peak_mb, print_row
 
 from medseg.inference import SlidingWindow
+from medseg.kernels.native_labels import resampled_argmax, taps_at
 
 AGREE = 1e-6  # of the voxels
 
@@ -78,6 +83,29 @@ def compare(classes: int, shape: list[int], window: list[int], *, repeats: int) 
     )
 
 
+def compare_native(*, repeats: int) -> None:
+    """Scores of 14 classes onto the grid of a CT, and the best class there."""
+    coarse = torch.randn(1, 14, 12, 12, 12, generator=torch.Generator().manual_seed(0))  # organs of some centimetres
+    scores = torch.nn.functional.interpolate(coarse, (191, 191, 198), mode="trilinear")
+    native = (512, 512, 99)
+    taps = tuple(taps_at(np.linspace(0, size - 1, count)) for size, count in zip(scores.shape[2:], native, strict=True))
+
+    def theirs() -> np.ndarray:
+        fine = torch.nn.functional.interpolate(scores, native, mode="trilinear", align_corners=True)
+        return fine[0].argmax(0).to(torch.uint8).numpy()
+
+    def ours() -> np.ndarray:
+        labels = np.zeros(native, np.uint8)
+        resampled_argmax(scores[0].numpy(), taps, labels, threads=torch.get_num_threads())
+        return labels
+
+    differing = float(np.mean(theirs() != ours()))
+    if differing > AGREE:
+        sys.exit(f"native grid: {differing:.1e} of the labels differ")
+    costs = cost_in_turn(theirs, ours, repeats=repeats)
+    print_row("14 classes to 512x512x99, argmax (torch)", *costs, agreement=f"{differing:.0e} of the labels differ")
+
+
 def measure(call: Callable[[], object], network: StubNetwork, *, repeats: int) -> Cost:
     """Median time without the network's, and peak memory."""
     times = []
@@ -97,8 +125,12 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=[240, 240, 155])
     parser.add_argument("--window", type=int, nargs=3, default=[128, 128, 128])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--native", action="store_true")
     options = parser.parse_args()
     print(HEADER, flush=True)
+    if options.native:
+        compare_native(repeats=options.repeats)
+        return
     for classes in options.classes:
         compare(classes, options.shape, options.window, repeats=options.repeats)
 

@@ -13,6 +13,7 @@ from medseg.record import peak_memory_mb
 
 T = TypeVar("T")
 _MB = 2**20
+_EVERY_S = 0.002  # a look at the resident set takes some hundredths of that
 _SHARE = 0.9  # of what is free may be planned with
 
 
@@ -56,7 +57,7 @@ def measured(call: Callable[[], T], device: torch.device) -> tuple[T, float]:
 
     def watch() -> None:
         nonlocal highest
-        while not done.wait(0.001):
+        while not done.wait(_EVERY_S):
             highest = max(highest, held_mb(device))
 
     watcher = threading.Thread(target=watch)

@@ -98,6 +98,7 @@ class StreamingPrediction:
         try:
             for part in self._parts(merge, plan.batch_size):
                 result.write(part)
+                del part  # likewise the merge
         finally:
             store.end()
         return result.labels

@@ -73,6 +73,7 @@ class TileMerge:
                     yield self._finished(tile, buffer)
                 self._keep_faces(tile, buffer)
                 self.store.close(tile)
+            del buffer  # the store may let go of it to make room for the next one
 
     def _next_use(self, key: Tile, number: int, tile: Tile) -> int:
         visits = self.tiling.visits[key]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO
 
 import torch
@@ -16,6 +18,7 @@ from medseg.inference.windows import Shape
 Key = tuple[int, ...]
 _FLOAT = 4
 _MB = 2**20
+_OWN_PAGES = 2**20  # bytes
 
 
 class TileStore:
@@ -88,17 +91,17 @@ class TileStore:
 
     def _allocate(self, size: Shape, next_use: Callable[[Key], int]) -> torch.Tensor | None:
         wanted = self._bytes(size)
-        for place, (count, buffer) in enumerate(self._free):
-            if count == wanted:
-                del self._free[place]
-                return None if buffer is None else buffer.view(self.channels, *size)
+        place = next((place for place, (count, _) in enumerate(self._free) if count == wanted), None)
+        if place is not None:
+            buffer = self._free.pop(place)[1]
+            return None if buffer is None else buffer.view(self.channels, *size)
         self._forget()
         while self.held_bytes + wanted > self.limit_bytes:
             self._spill(next_use)
         self.hold(wanted)
         if self.device is None:
             return None
-        return torch.empty((self.channels, *size), dtype=torch.float32, device=self.device)
+        return _empty(wanted, self.device).view(self.channels, *size)
 
     def _forget(self) -> None:
         """Give back the buffers that are free."""
@@ -136,6 +139,20 @@ class TileStore:
             buffer.copy_(kept)
         elif self._file:
             self._file.read(key, buffer)
+
+
+def _empty(count: int, device: torch.device) -> torch.Tensor:
+    """So many bytes of float32 of any value; in main memory pages of their own, which go back when it is dropped.
+
+    The allocator would keep some of them, cut up by what is allocated between, and no plan would know how many.
+    """
+    if device.type != "cpu" or count < _OWN_PAGES:
+        return torch.empty(count // _FLOAT, dtype=torch.float32, device=device)
+    pages = mmap.mmap(-1, count)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without huge pages
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(pages, dtype=torch.float32)
 
 
 class _Slots:
