@@ -32,6 +32,7 @@ from medseg.volumes import read_geometry, spacing_from_affine, volume_stem
 
 JOURNAL = "preparation.jsonl"
 _IMAGES = "images"
+_DESCRIBING = ("datalist.json", "dataset.json", "dataset.yaml", "annotations.csv")
 _PLAIN, _PACKED = ".nii", ".nii.gz"
 _VERSION = 1  # raised when the same scan would be made differently
 _MOST_WORKERS = 16  # each holds a scan and its copy, half a gigabyte
@@ -175,9 +176,12 @@ def _check_out(taken: Inventory, out: Path) -> None:
     if out.exists() and not out.is_dir():
         msg = f"{out}: is a file. Choose a folder with -o."
         raise DataError(msg)
-    if (out / "datalist.json").exists() and not (out / JOURNAL).exists():
-        msg = f"{out}: holds a datalist.json that no preparation wrote. Choose another folder with -o."
-        raise DataError(msg)
+    if not out.exists() or (out / JOURNAL).exists():
+        return
+    for entry in sorted(out.iterdir()):
+        if entry.name in _DESCRIBING or (entry.is_dir() and entry.name != _IMAGES and entry.name[0] != "."):
+            msg = f"{out}: holds another's {entry.name}. Choose another folder with -o."
+            raise DataError(msg)
 
 
 def _check_space(todo: Iterable[Task], out: Path, *, share: float) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medseg.datasets.registry import DATASETS, get_spec
-from medseg.errors import DataError
+from medseg.errors import ConfigError, DataError
 
 RECORD = ".medseg-dataset.json"
 _BLOCK = 1 << 22
@@ -68,8 +68,8 @@ def dataset_folder(name_or_folder: str | Path) -> Path:
     """The folder of a dataset, given as a folder or as the name of one that was fetched.
 
     Raises:
-        ConfigError: When it is neither a path nor the name of a dataset.
-        DataError: When the dataset of that name is not on disk, or there is no readable folder at that path.
+        ConfigError: When it is neither a folder nor the name of a dataset.
+        DataError: When the dataset of that name is not on disk, or the folder may not be read.
     """
     folder = Path(name_or_folder)
     if _is_folder(folder):
@@ -79,7 +79,7 @@ def dataset_folder(name_or_folder: str | Path) -> Path:
         return folder
     if len(folder.parts) > 1:  # no name has a slash
         msg = f"{folder}: {'is no folder' if os.path.lexists(folder) else 'no such folder'}. Check the path."
-        raise DataError(msg)
+        raise ConfigError(msg)
     spec = get_spec(str(name_or_folder))
     shelf = shelf_of(spec.name)
     place = place_of(shelf)

@@ -52,7 +52,7 @@ def test_names_with_brackets_are_shown_as_they_are(folder):
 
 
 def test_what_cannot_be_verified_raises_one_line(tmp_path):
-    assert isinstance(_run("verify", tmp_path / "nowhere").exception, DataError)
+    assert isinstance(_run("verify", tmp_path / "nowhere").exception, ConfigError)
     assert isinstance(_run("verify", "nowhere").exception, ConfigError)
     assert isinstance(_run("verify", tmp_path).exception, DataError)
     assert isinstance(_run("verify", tmp_path, "--convention", "x").exception, ConfigError)

@@ -168,8 +168,11 @@ def test_what_cannot_be_prepared_is_one_line(folder, tmp_path, touch_volumes):
         _prepare(folder, folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "datalist.json").write_text("{}")
-    with pytest.raises(DataError, match=r"holds a datalist\.json that no preparation wrote"):
+    with pytest.raises(DataError, match=r"holds another's datalist\.json"):
         _prepare(folder, tmp_path / "other")
+    (tmp_path / "msd" / "imagesTr").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"holds another's imagesTr"):
+        _prepare(folder, tmp_path / "msd")
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="is a file"):
         _prepare(folder, tmp_path / "file")

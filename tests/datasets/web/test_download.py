@@ -283,9 +283,9 @@ def test_names_that_are_neither_folder_nor_dataset_are_told(home):
         dataset_folder("lune16")
     with pytest.raises(ConfigError, match="Did you mean msd_task04_hippocampus[?]"):
         dataset_folder("MSD_Task04")
-    with pytest.raises(DataError, match="^scans/mine: no such folder. Check the path"):
+    with pytest.raises(ConfigError, match="^scans/mine: no such folder. Check the path"):
         dataset_folder("scans/mine")
-    with pytest.raises(DataError, match="^/dev/null: is no folder"):
+    with pytest.raises(ConfigError, match="^/dev/null: is no folder"):
         dataset_folder("/dev/null")
 
 
