@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import io
 import json
 import shutil
 import socket
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import yaml
 
-from medseg.report import write_report
-from medseg.report.cases import chosen_cases
+from medseg.report import planes, write_report
+from medseg.report.cases import chosen_cases, read_case
 from medseg.report.run_folder import read_run_folder
 from medseg.report.tables import by_case
 from medseg.volumes import Volume, write_label_map, write_volume
@@ -35,7 +37,7 @@ FLAGS = (
     *("--force-device-scale-factor=1", "--window-size=1200,900"),
 )
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # what WebDriver calls a reference to an element
-KEYS = {"tab": "\ue004", "right": "\ue014", "space": " "}
+KEYS = {"tab": "\ue004", "shift": "\ue008", "right": "\ue014", "space": " "}
 
 
 class Browser:
@@ -96,6 +98,16 @@ class Browser:
             *({"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp")),
         ]
         self._send("POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": moves}]})
+
+    def drag(self, css: str, x: int, y: int, *, key: str) -> None:
+        """From an element's middle to an offset from there, with a key held."""
+        middle = {"type": "pointerMove", "x": 0, "y": 0, "origin": self.find(css), "duration": 0}
+        there = {"type": "pointerMove", "x": x, "y": y, "origin": "pointer", "duration": 0}
+        down, up = ({"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp"))
+        wait = {"type": "pause"}
+        hold = [{"type": "keyDown", "value": KEYS[key]}, wait, wait, wait, {"type": "keyUp", "value": KEYS[key]}]
+        pointer = {"type": "pointer", "id": "mouse", "actions": [middle, down, there, up]}
+        self._send("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": hold}, pointer]})
 
     def size(self, width: int, height: int = 900) -> None:
         self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
@@ -162,6 +174,7 @@ def page(chromium: Browser, report: Path) -> Browser:
 
 
 AS_AT_FIRST = """
+delete performance.now;
 document.querySelectorAll(".toolbar input:not(:checked)").forEach((box) => box.click());
 document.querySelector(".case button").click();
 document.activeElement.blur();
@@ -171,16 +184,18 @@ document.activeElement.blur();
 def show(browser: Browser, case: int) -> None:
     browser.run(f"document.querySelectorAll('figure.case')[{case}].scrollIntoView({{ block: 'center' }})")
     browser.wait(f"return document.querySelectorAll('figure.case')[{case}].dataset.ready")
-    time.sleep(0.3)  # a wheel that follows a scrolled page at once is the page's
+    draw(browser)
+
+
+def draw(browser: Browser) -> None:
+    """Waits until what was asked for is drawn, and events of scrolling have come."""
+    frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    browser.cdp("Runtime.evaluate", expression=frames, awaitPromise=True)
 
 
 def pixels(browser: Browser, view: int = 0) -> str:
     """What a canvas of the first case shows, once it is drawn."""
-    browser.cdp(
-        "Runtime.evaluate",
-        expression="new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))",
-        awaitPromise=True,
-    )
+    draw(browser)
     return str(browser.run(f"return document.querySelectorAll('.case canvas')[{view}].toDataURL()"))
 
 
@@ -202,16 +217,57 @@ def test_it_opens_without_a_word_in_the_console_and_without_a_request(page: Brow
 
 def test_the_wheel_goes_through_the_slices(page: Browser) -> None:
     before, at = pixels(page), slider(page)
+    page.run(
+        "const now = performance.now(); performance.now = () => now + 1000"
+    )  # a second after the page was scrolled
     page.wheel(AXIAL, 120)
     page.wait(f"return document.querySelector('.case .slice input').value == {at - 1}")
     assert pixels(page) != before
     assert page.run("return document.querySelector('.case .slice output').value").startswith(f"{at} / ")
 
 
+def test_each_plane_shows_the_voxels_that_python_cuts(page: Browser, report: Path) -> None:
+    run = read_run_folder(report.parent)
+    case = read_case(run, next(iter(by_case(run.scores.cases))))
+    for box in ("reference", "cross"):
+        page.run(f"document.querySelector('#show-{box}').click()")
+    with_prediction = [colours_of(pixels(page, view)) for view in range(3)]
+    page.run("document.querySelector('#show-prediction').click()")
+    for view, plane in enumerate(planes.PLANES):
+        index = slider(page, view)
+        wanted = planes.to_grey(planes.cut(case.image, plane, index), case.window)
+        filled = planes.cut(np.any(list(case.prediction.values()), axis=0), plane, index)
+        shown = colours_of(pixels(page, view))
+        changed = np.abs(with_prediction[view] - shown).max(axis=2) > 8
+        rows, columns = wanted.shape
+        y = ((np.arange(rows) + 0.5) * shown.shape[0] / rows).astype(int)
+        x = ((np.arange(columns) + 0.5) * shown.shape[1] / columns).astype(int)
+        assert np.abs(shown[np.ix_(y, x)].mean(axis=2) - wanted).mean() < 6
+        assert filled.any()
+        assert (changed[np.ix_(y, x)] == filled).mean() > 0.99
+
+
+def colours_of(data_url: str) -> np.ndarray:
+    picture = PIL.Image.open(io.BytesIO(base64.b64decode(data_url.partition(",")[2])))
+    return np.asarray(picture.convert("RGB")).astype(float)
+
+
+def test_a_drag_with_shift_changes_level_and_window_and_no_slice(page: Browser) -> None:
+    told = "return ['.level', 'input.window'].map((css) => Number(document.querySelector('.case ' + css).value))"
+    before, at = page.run(told), [slider(page, view) for view in range(3)]
+    page.drag(AXIAL, 30, 20, key="shift")
+    after = page.run(told)
+    assert after[0] > before[0]
+    assert after[1] > before[1]
+    assert [slider(page, view) for view in range(3)] == at
+
+
 def test_a_page_that_scrolls_is_not_held_up_by_a_picture(page: Browser) -> None:
     at = slider(page)
-    page.run("window.scrollBy(0, 5)")
+    page.run("performance.now = () => 0; window.scrollBy(0, 5)")  # the clock stands still, however slow the machine is
+    draw(page)
     page.wheel(AXIAL, 120)
+    draw(page)
     assert slider(page) == at
 
 
