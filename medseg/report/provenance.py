@@ -22,7 +22,7 @@ _NAMES = {
     "wall_s": "wall time",
     "peak_memory_mb": "peak memory",
     "cpu_count": "CPU cores",
-    "config_sha256": "sha256 of the configuration",
+    "config_sha256": "config sha256",
     "git_commit": "git commit",
     "device_name": "device name",
 }
