@@ -53,9 +53,7 @@ def train(
         typer.echo(_shown(folder))
 
 
-def _start(
-    bundle: str | None, *, changes: list[str], preset: list[str], run_dir: Path | None, trust: bool
-) -> Path:
+def _start(bundle: str | None, *, changes: list[str], preset: list[str], run_dir: Path | None, trust: bool) -> Path:
     from medseg.bundle.run import train
 
     if bundle is None:

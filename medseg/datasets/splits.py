@@ -78,7 +78,9 @@ def split_cases(
     patients = {case.patient for case in cases}
     wanted = min(folds or NNUNET_FOLDS, max(1, len(patients))) if few_will_do else folds or NNUNET_FOLDS
     if not few_will_do and not 2 <= wanted <= len(patients):
-        msg = f"--folds: {wanted} folds cannot be dealt from {len(patients)} patients. Wanted 2 to {len(patients)}."
+        most = len(patients)
+        what = f"Give --folds 2 to {most}." if most > 1 else "Two patients are the least."
+        msg = f"{wanted} folds cannot be dealt from {most} patient{'s' * (most != 1)}. {what}"
         raise ConfigError(msg)
     by_rule = folds is seed is None and is_nnunet_dataset(inventory)
     if by_rule and len(patients) == len(cases) and len(cases) >= NNUNET_FOLDS:

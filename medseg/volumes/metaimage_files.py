@@ -227,6 +227,10 @@ def _affine(path: Path, fields: Mapping[str, str]) -> Affine:
     """From LPS, once: the matrix has the direction of an axis in each row."""
     matrix = _numbers_of(path, fields, ("TransformMatrix", "Rotation", "Orientation"), default=np.eye(3).ravel())
     offset = _numbers_of(path, fields, ("Offset", "Position", "Origin"), default=np.zeros(3))
+    if not {"ElementSpacing", "ElementSize"} & fields.keys():
+        # ITK takes 1 mm, and every distance is wrong
+        msg = f"{path}: no ElementSpacing. Wanted three sizes in mm: add the line, or mend its name."
+        raise DataError(msg)
     spacing = _numbers_of(path, fields, ("ElementSpacing", "ElementSize"), default=np.ones(3))
     if not (spacing > 0).all():
         msg = f"{path}: ElementSpacing is {_numbers(spacing)}. Wanted three positive sizes in mm: mend the header."

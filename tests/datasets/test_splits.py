@@ -133,7 +133,7 @@ def test_nnunets_own_file_of_folds_wins_over_its_rule(touch_volumes):
 
 def test_what_cannot_be_split_is_one_error(touch_volumes):
     root = _listed(touch_volumes, ["a", "b", "c"])
-    with pytest.raises(ConfigError, match="5 folds cannot be dealt from 3 patients. Wanted 2 to 3"):
+    with pytest.raises(ConfigError, match="5 folds cannot be dealt from 3 patients. Give --folds 2 to 3."):
         split_cases(take_inventory(root))
     (root / "labelsTr" / "b.nii.gz").unlink()
     inventory = take_inventory(root)
