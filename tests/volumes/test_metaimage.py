@@ -176,6 +176,7 @@ def test_types_that_the_format_lacks_are_not_written(tmp_path):
         ({"TransformMatrix": "1 0 0 1"}, r"TransformMatrix is '1 0 0 1'\. Wanted 9 numbers"),
         ({"TransformMatrix": "1 0 0 1 0 0 0 0 1"}, r"a\.mhd: the header's affine is singular"),
         ({"ElementSpacing": "1 0 1"}, r"ElementSpacing is 1\.0 0\.0 1\.0\. Wanted three positive sizes in mm"),
+        ({"drop": ("ElementSpacing",)}, r"a\.mhd: no ElementSpacing\. Wanted three sizes in mm"),
         ({"ElementNumberOfChannels": "0"}, r"ElementNumberOfChannels is '0'\. Wanted 1 positive whole number:"),
         ({"BinaryData": "False"}, r"voxels written as text are not read"),
         ({"HeaderSize": "x"}, r"HeaderSize is 'x'"),
