@@ -197,3 +197,13 @@ def test_a_suite_killed_ten_times_ends_with_the_table_of_one_left_alone(suite, t
     assert kills == 10, "the suite ended before it was killed often enough"
     for name in ("table.md", "results.json", "results/good/cases.csv", "results/poor/cases.csv"):
         assert (out / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def test_published_results_stand_beside_ours_and_another_protocol_is_flagged(tmp_path, data):
+    text = ONE.replace("{blob: 1}", "{WT: 1}") + "\nanchors: {dataset: brats2018, protocol: two folds of phantoms}\n"
+    table, _ = run_suite(stub.write_suite(tmp_path / "s.yaml", data, text), tmp_path / "out", heavy=stub.Stub())
+    assert "| dice | WT | 0.9026 | MONAI model zoo" in table.read_text()
+    assert "**differs**: one split, weights chosen on it" in table.read_text()
+    anchors = results(tmp_path / "out")["anchors"]
+    assert [(row["region"], row["protocols_differ"]) for row in anchors] == [("WT", True)]
+    assert set(anchors[0]["ours"]) == {"good"}
