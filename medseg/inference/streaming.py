@@ -93,7 +93,7 @@ class StreamingPrediction:
         threads = torch.get_num_threads()
         inner = grid.moved([-before for before in self.scan.padding])
         result = NativeLabels(inner, channels=plan.channels, threshold=threshold, threads=threads)
-        store = TileStore(plan.channels + 1, self.scan.device, limit_mb=plan.sums_limit_mb)
+        store = TileStore(plan.channels + 1, self.scan.device, limit_mb=min(plan.sums_limit_mb, plan.sums_mb))
         merge = TileMerge(self.scan.tiling, store, self.scan.weights, activation=activation, threads=threads)
         try:
             for part in self._parts(merge, plan.batch_size):

@@ -30,7 +30,7 @@ class TileStore:
     Args:
         channels: Channels of a tile.
         device: Where the sums are; None counts only.
-        limit_mb: The most that may be held there at once.
+        limit_mb: The most that may be held there at once. Up to it, buffers are kept to be used again.
         folder: For the temporary file; the system's own when not given.
     """
 
@@ -73,8 +73,9 @@ class TileStore:
         self._free.append((self._bytes(self._sizes.pop(key)), buffer))
 
     def hold(self, count: int) -> None:
-        """Count bytes that somebody else holds beside the sums; a negative number gives them back."""
+        """Count bytes that are held beside the open sums; a negative number gives them back."""
         self.held_bytes += count
+        self._forget_beyond(self.limit_bytes)
         self.peak_bytes = max(self.peak_bytes, self.held_bytes)
 
     def end(self) -> None:
@@ -95,7 +96,7 @@ class TileStore:
         if place is not None:
             buffer = self._free.pop(place)[1]
             return None if buffer is None else buffer.view(self.channels, *size)
-        self._forget()
+        self._forget_beyond(self.limit_bytes - wanted if self.device else 0)
         while self.held_bytes + wanted > self.limit_bytes:
             self._spill(next_use)
         self.hold(wanted)
@@ -103,10 +104,10 @@ class TileStore:
             return None
         return _empty(wanted, self.device).view(self.channels, *size)
 
-    def _forget(self) -> None:
-        """Give back the buffers that are free."""
-        self.held_bytes -= sum(count for count, _ in self._free)
-        self._free.clear()
+    def _forget_beyond(self, limit: float) -> None:
+        """Give back buffers that are free, the oldest first, until no more than this is held."""
+        while self._free and self.held_bytes > limit:
+            self.held_bytes -= self._free.pop(0)[0]
 
     def _spill(self, next_use: Callable[[Key], int]) -> None:
         if not self._buffers:
