@@ -17,6 +17,9 @@ class ChannelNorm(nn.Module):
         original: The layer to stand for; its parameters are shared.
     """
 
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
     def __init__(self, original: nn.InstanceNorm3d) -> None:
         super().__init__()
         self.num_features, self.eps, self.affine = original.num_features, original.eps, original.affine

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.errors import DataError
-from medseg.kernels.native_labels import AxisTaps, Taps, taps_at
+from medseg.kernels.native_labels import AxisTaps, taps_at
+from medseg.kernels.resample import Taps
 
 Positions = npt.NDArray[np.float64]
 Shape = tuple[int, int, int]
@@ -106,7 +107,8 @@ class NativeGrid:
         lead = () if channels is None else (channels,)
         sizes = tuple(self.shape[axis] for axis in self.axes)
         stored = np.full(lead + sizes, fill, dtype=dtype) if fill else np.zeros(lead + sizes, dtype=dtype)
-        return self._swapped(stored, np.argsort(self.axes), flips=[self.flips[a] for a in np.argsort(self.axes)])
+        back = [self.axes.index(axis) for axis in range(3)]
+        return self._swapped(stored, back, flips=[self.flips[axis] for axis in back])
 
     def along_network(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
         """A view of labels on the grid, along the axes of the network's."""
@@ -118,7 +120,8 @@ class NativeGrid:
     ) -> npt.NDArray[np.integer]:
         lead = labels.ndim - 3
         moved = labels.transpose(*range(lead), *(int(axis) + lead for axis in axes))
-        return moved[(..., *(slice(None, None, -1 if flip else 1) for flip in flips))]
+        x, y, z = (slice(None, None, -1 if flip else 1) for flip in flips)
+        return moved[..., x, y, z]
 
     def part(self, first: Shape, size: Shape, *, last: Sequence[bool]) -> tuple[tuple[slice, slice, slice], AxisTaps]:
         """The voxels whose upper neighbour is in this box of the network's grid, and where they lie.

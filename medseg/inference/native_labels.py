@@ -69,7 +69,8 @@ def labels_on_device(scores: torch.Tensor, taps: AxisTaps, *, threshold: float |
     planes = max(_AT_ONCE // (len(scores) * len(taps[1].low) * len(taps[2].low)), 1)
     found = []
     for first in range(0, len(taps[0].low), planes):
-        some = Taps(*(part[first : first + planes] for part in taps[0]))
+        here = slice(first, first + planes)
+        some = Taps(taps[0].low[here], taps[0].high[here], taps[0].weight[here])
         values = scores
         for axis, axis_taps in enumerate((some, taps[1], taps[2]), 1):
             values = _blended(values, axis_taps, axis)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -63,9 +64,8 @@ class TileMerge:
             scores, weights = weighted(scores, weights)
         window = self.tiling.windows[number]
         for tile in self.tiling.tiles_of(window):
-            buffer, fresh = self.store.open(
-                tile, self.tiling.held_size(tile), next_use=lambda key, tile=tile: self._next_use(key, number, tile)
-            )
+            next_use = partial(self._next_use, number=number, tile=tile)
+            buffer, fresh = self.store.open(tile, self.tiling.held_size(tile), next_use=next_use)
             if scores is not None and buffer is not None:
                 self._sum(tile, buffer, scores, weights, window=window, fresh=fresh)
             if self.tiling.visits[tile][-1] == number:
@@ -75,7 +75,7 @@ class TileMerge:
                 self.store.close(tile)
             del buffer  # the store may let go of it to make room for the next one
 
-    def _next_use(self, key: Tile, number: int, tile: Tile) -> int:
+    def _next_use(self, key: Tile, *, number: int, tile: Tile) -> int:
         visits = self.tiling.visits[key]
         return visits[bisect.bisect_left(visits, number + (key <= tile))]
 

@@ -15,7 +15,7 @@ import torch
 from medseg.errors import ConfigError
 from medseg.inference.windows import Shape
 
-Key = tuple[int, ...]
+Key = tuple[int, int, int]
 _FLOAT = 4
 _MB = 2**20
 _OWN_PAGES = 2**20  # bytes
@@ -166,7 +166,7 @@ class _Slots:
         self._end = 0
 
     def write(self, key: Key, buffer: torch.Tensor) -> None:
-        data = memoryview(buffer.numpy()).cast("B")
+        data = memoryview(buffer.numpy().data).cast("B")
         count = len(data)
         found = next((slot for slot in self._free if slot[1] == count), None)
         if found:
@@ -190,7 +190,7 @@ class _Slots:
         slot = self._places.pop(key)
         self._free.append(slot)
         self._file.seek(slot[0])
-        data = memoryview(buffer.numpy()).cast("B")
+        data = memoryview(buffer.numpy().data).cast("B")
         while data:
             count = self._file.readinto(data)  # type: ignore[attr-defined]
             if not count:
