@@ -200,7 +200,7 @@ BUILD = {
     ),
     "a crop of two sizes": Fault(
         words=("roi_size=[16, 16]",),
-        says=("where: configs/train.yaml:", "random_transforms::", "case: b"),
+        says=("error: override: roi_size: [16, 16] has 2 axes, but residual_unet has 3",),
     ),
     "a schedule for no steps": Fault(
         words=("accumulation_steps=0",),
@@ -276,7 +276,7 @@ DATA = {
     ),
     "a datalist that is no JSON": Fault(
         spoil=lambda place: (place.data / "datalist.json").write_text("{"),
-        says=("datalist.json: not a readable datalist", "where: configs/train.yaml:", "chain: run::0 -> "),
+        says=("datalist.json: not a readable datalist", "where: configs/train.yaml:", "train::dataset::data"),
     ),
     "a fold that is not there": Fault(
         words=("fold=7",), says=("no case has fold 7. Folds in the datalist: 0, 1", "train::dataset::data")

@@ -79,12 +79,12 @@ def test_with_the_same_weights_the_maps_are_monai_s(monai_network: torch.nn.Modu
             torch.testing.assert_close(mine, monai_s, rtol=0, atol=0)
 
 
-def test_a_light_network_gives_levels_at_strides_of_2_4_and_8() -> None:
+def test_a_light_network_gives_the_levels_of_the_large_one() -> None:
     maps = light(num_classes=3)(torch.zeros(2, 1, 16, 24, 32))
     assert [tuple(level.shape) for level in maps["classification"]] == [
-        (2, 6, 8, 12, 16),
-        (2, 6, 4, 6, 8),
-        (2, 6, 2, 3, 4),
+        (2, 6, 4, 6, 16),
+        (2, 6, 2, 3, 8),
+        (2, 6, 1, 2, 4),
     ]
     assert [level.shape[1] for level in maps["box_regression"]] == [12, 12, 12]
 
@@ -116,7 +116,7 @@ def test_torchscript_gives_the_same_for_any_size() -> None:
 def test_gradients_in_bfloat16_are_right_down_to_a_level_of_two_cells() -> None:
     torch.manual_seed(0)
     pyramid = light_feature_pyramid(channels=(8, 16), blocks=(1, 1), out_channels=32)
-    network, image = RetinaNet(pyramid, num_anchors=2, head_convs=1), torch.rand(2, 1, 16, 16, 16)
+    network, image = RetinaNet(pyramid, num_anchors=2, head_convs=1), torch.rand(2, 1, 32, 32, 16)
     gradients = []
     for enabled in (False, True):
         network.zero_grad()
@@ -145,7 +145,7 @@ def test_no_voxel_is_lost_in_the_first_step() -> None:
     ("build", "words"),
     [
         (lambda: light_feature_pyramid(channels=(12,), blocks=(1,)), "multiples of 8"),
-        (lambda: light_feature_pyramid(channels=(8, 16), blocks=(1,)), "as many of each"),
+        (lambda: light_feature_pyramid(channels=(8, 16), blocks=(1,)), "as many channels as blocks"),
         (lambda: RetinaNet(torch.nn.Identity()), "out_channels is None"),
         (lambda: light(num_anchors=0), "num_anchors 0"),
         (lambda: FeaturePyramid(torch.nn.Sequential(), stages=["a"], in_channels=[8]), "Name some of these"),
