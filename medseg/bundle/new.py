@@ -28,6 +28,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 # What a detection is made a variant of.
 _DETECTION = "lung_nodule_ct_detection"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_STEPS_PER_EPOCH = 50
 _HOLE = re.compile(r"<<(\w+)>>")
 
 
@@ -126,6 +127,8 @@ def _config_values(name: str, plan: Plan, found: Fingerprint, *, convention: Dec
         "regions": flow(list(get_convention(convention).regions)),
         "spacing_mm": flow(plan.spacing_mm),
         "roi_size": flow(plan.roi_size),
+        "batch_size": str(plan.batch_size),
+        "samples_per_epoch": str(_STEPS_PER_EPOCH * plan.batch_size),
         "channels": flow(plan.channels),
         "strides": _strides(plan),
         "crop": f"{crop}  allow_smaller: true\n" if plan.crop else "",

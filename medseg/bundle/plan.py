@@ -17,6 +17,7 @@ _MOST_LEVELS = 4
 _LEAST_SIZE = 4  # voxels that an axis keeps at the lowest level
 _ANISOTROPIC = 3.0  # ratio of voxel sizes from which the coarse axis is resampled to the finer tenth of the cases
 _FIRST_CHANNELS, _MOST_CHANNELS = 16, 256
+_MOST_CROPS = 12
 # Words for the two ends of left-right, back-front and down-up.
 _ENDS = (
     frozenset({"left", "right", "l", "r", "lh", "rh"}),
@@ -33,6 +34,7 @@ class Plan:
     Attributes:
         spacing_mm: The network's grid.
         roi_size: Training crop and window, in voxels, divisible by the product of the strides.
+        batch_size: Crops in a step.
         strides: Of each level, by axis.
         channels: Of each level.
         intensity: `ct`, `median` or `mean`.
@@ -43,6 +45,7 @@ class Plan:
 
     spacing_mm: list[float]
     roi_size: list[int]
+    batch_size: int
     strides: list[list[int]]
     channels: list[int]
     intensity: str
@@ -58,9 +61,11 @@ def make_plan(found: Fingerprint) -> Plan:
     roi = largest_patch(shape, spacing)
     strides = choose_strides(roi, spacing)
     backgrounds = [values.zero_share > 0.2 for values in found.intensities.values()]
+    roi = fitted(roi, shape=shape, strides=strides)
     return Plan(
         spacing_mm=spacing,
-        roi_size=fitted(roi, shape=shape, strides=strides),
+        roi_size=roi,
+        batch_size=crops_in_a_step(roi),
         strides=strides,
         channels=[min(_FIRST_CHANNELS * 2**level, _MOST_CHANNELS) for level in range(len(strides) + 1)],
         intensity=_intensity(found, zero_background=all(backgrounds)),
@@ -137,6 +142,15 @@ def fitted(roi: Sequence[int], *, shape: Sequence[float], strides: Sequence[Sequ
         spans = size >= round(shape[axis])
         sizes.append(max(unit, (-(-size // unit) if spans else size // unit) * unit))
     return sizes
+
+
+def crops_in_a_step(roi: Sequence[int]) -> int:
+    """As many as hold the voxels of one large patch together, 2 to 12: gradients of few small crops are noise.
+
+    >>> crops_in_a_step([96, 96, 96]), crops_in_a_step([40, 56, 40])
+    (2, 9)
+    """
+    return min(max(MOST_VOXELS // (roi[0] * roi[1] * roi[2]), 2), _MOST_CROPS)
 
 
 def _mirror_axes(found: Fingerprint) -> tuple[int, ...]:
