@@ -21,7 +21,7 @@ from medseg.volumes import Affine, Volume, write_label_map, write_volume
 
 DEFAULT_SHAPE = (96, 112, 80)
 DEFAULT_SPACING_MM = 1.75
-_VERSION = 3  # raised when the same seed gives other voxels
+_VERSION = 2  # raised when the same seed gives other voxels
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,10 +22,10 @@ _TISSUE = {
     Tissue.NUCLEI: ((0.80, 0.90), (0.82, 0.92), (0.95, 1.1), (1.0, 1.15)),
 }
 _TUMOUR = (
-    ((0.68, 0.88), (0.68, 0.88), (1.35, 2.0), (1.25, 1.7)),  # oedema
+    ((0.68, 0.88), (0.68, 0.88), (1.4, 2.1), (1.3, 1.75)),  # oedema
     ((0.40, 0.60), (0.40, 0.62), (1.9, 2.7), (0.55, 1.5)),  # necrosis
     ((0.60, 0.80), (0.66, 0.90), (1.5, 2.0), (1.3, 1.75)),  # solid
-    ((0.68, 0.90), (1.4, 2.1), (1.3, 1.8), (1.2, 1.7)),  # enhancing
+    ((0.68, 0.90), (1.45, 2.2), (1.3, 1.8), (1.2, 1.7)),  # enhancing
 )
 
 
@@ -69,7 +69,7 @@ def _sequence(
     ):
         signal[part] = level + rough * texture[part]
     shape = brain.grid.shape
-    bias = 1.0 + draws.uniform(0.15, 0.35) * draws.smooth(shape, brain.grid.cells(60.0))
+    bias = 1.0 + draws.uniform(0.12, 0.30) * draws.smooth(shape, brain.grid.cells(60.0))
     noise = draws.uniform(0.03, 0.06) * draws.noise(shape)
     gain = draws.uniform(250.0, 1600.0)
     voxels = (blur(signal) * bias + noise) * gain + 0.5
@@ -107,13 +107,13 @@ def _look_alikes(brain: Brain, tumour: Tumour, draws: Draws) -> _LookAlikes:
     vessels = (np.abs(brain.fold) < reach) & (np.abs(other) < reach) & near
     sinus = (np.abs(x) < 3.2) & (brain.depth_mm < 6.5) & (z > -20.0)
     patchy = draws.smooth(shape, cells(22.0))
-    rim = brain.mask & (brain.depth_mm < draws.uniform(3.5, 5.5) + 2.0 * other) & (patchy > draws.uniform(-0.55, -0.2))
+    rim = brain.mask & (brain.depth_mm < draws.uniform(3.5, 5.5) + 2.0 * other) & (patchy > draws.uniform(-0.4, -0.1))
     rim &= tumour.oedema_share == 0.0
-    meninges = rim & (patchy > draws.uniform(-0.25, 0.05))
+    meninges = rim & (patchy > draws.uniform(-0.1, 0.15))
     choroid = (brain.ventricle < 0.75) & (draws.smooth(shape, cells(8.0)) > draws.uniform(0.1, 0.3))
     patches = draws.smooth(shape, cells(11.0))
     caps = (brain.ventricle > 1.0) & (brain.ventricle + 0.5 * patches < draws.uniform(1.1, 1.6))
-    spots = (patches > draws.uniform(0.35, 0.6)) & (brain.depth_mm > 9.0)
+    spots = (patches > draws.uniform(0.5, 0.75)) & (brain.depth_mm > 9.0)
     white = np.asarray(brain.tissue == Tissue.WHITE)
     return _LookAlikes(brain.mask & (vessels | sinus), choroid, white & (caps | spots), rim, meninges)
 
