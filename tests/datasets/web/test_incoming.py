@@ -121,8 +121,9 @@ def test_a_full_disk_is_told_and_leaves_nothing(site, rules, spec_of, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stopped_stream_ends(site, rules, spec_of, tmp_path, scans):
-    content = packed("tar", scans)
+def test_a_stopped_stream_ends(site, rules, spec_of, tmp_path):
+    # several chunks, so that a read follows the one that stops it
+    content = packed("tar", {"t/large": random.Random(0).randbytes(3_000_000)})
     source = Incoming(spec_of(content, site.put("/s", content)), rules=rules, on_bytes=lambda _: rules.stop.set())
     with source, pytest.raises(Stopped):
         unpack_incoming(source, tmp_path / "out", bounds=ROOM)
