@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-bundle_app = typer.Typer(no_args_is_help=True, help="List bundles, or check one without running it.")
+bundle_app = typer.Typer(no_args_is_help=True, help="List, check, make, freeze or export bundles.")
 
 
 @bundle_app.command("list")
