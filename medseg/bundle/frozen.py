@@ -15,8 +15,9 @@ _LOADERS = frozenset({"medseg.engines.WeightsLoader", "monai.handlers.Checkpoint
 _GROUP = "medseg.engines.HandlerGroup"
 # What MONAI's training workflow looks for below `validate`.
 _VALIDATE = ("evaluator", "dataset", "dataloader", "inferer", "preprocessing", "postprocessing", "key_metric")
-# Nothing that a frozen bundle writes leaves its folder.
-_OUTPUT = {"train": "runs", "inference": "eval", "evaluate": "eval"}
+# Nothing that a frozen bundle writes leaves its folder. Training leaves its best weights as models/model.pt, as the
+# zoo's bundles do: it is what evaluate.json loads next, and what a federation asks of a site.
+_OUTPUT = {"train": "models", "inference": "eval", "evaluate": "eval"}
 
 
 def frozen_config(composition: Composition) -> dict[str, Any]:

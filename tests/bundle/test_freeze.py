@@ -16,7 +16,7 @@ def test_each_workflow_becomes_one_plain_json_file(make_bundle: Callable[..., Pa
     inference = json.loads((folder / "configs" / "inference.json").read_text())
     assert train["epochs"] == 7
     assert train["modalities"] == inference["modalities"] == ["ct"]
-    assert train["output_dir"] == "$@bundle_root + '/runs'"
+    assert train["output_dir"] == "$@bundle_root + '/models'"
     assert inference["output_dir"] == "$@bundle_root + '/eval'"
     assert (folder / "LICENSE").is_file()
     assert not (folder / "models").exists()  # it ships no weights
