@@ -13,6 +13,7 @@ from typing import Any
 
 from medseg.errors import DataError
 from medseg.volumes import VOLUME_SUFFIXES, read_geometry, volume_stem, volume_suffix
+from medseg.volumes.dicom_files import holds_series, is_dicom
 from medseg.volumes.names import (
     ScanName,
     canonical_modality,
@@ -35,10 +36,11 @@ class _Case:
 
 
 def find_cases(inputs: str | Path | Iterable[str | Path], *, modalities: Sequence[str]) -> list[Item]:
-    """The cases in files, folders of files, or folders with a folder per case.
+    """The cases in files, folders of files, folders with a folder per case, or folders of DICOM series.
 
     Args:
-        inputs: Files and folders; folders are searched to any depth, hidden files left out.
+        inputs: Files and folders; folders are searched to any depth, hidden files left out. A folder in which DICOM
+            files lie is one volume, called as the folder is.
         modalities: What the images of a case must be, in this order. With one modality, the only image of a case
             is taken for it whatever its name, unless the name says another.
 
@@ -53,7 +55,7 @@ def find_cases(inputs: str | Path | Iterable[str | Path], *, modalities: Sequenc
     """
     paths = [Path(inputs)] if isinstance(inputs, (str, Path)) else [Path(path) for path in inputs]
     wanted = [canonical_modality(name) for name in modalities]
-    files = [file for path in paths for file in volumes_in(path)]
+    files = [file for path in paths for file in scans_in(path)]
     items = [item for case in group_files(list(dict.fromkeys(files)), wanted) if (item := _item(case, wanted))]
     if not items:
         where, found = ", ".join(str(path) for path in paths), _names(files)
@@ -120,7 +122,23 @@ def pick_channels(names: Sequence[str], wanted: Sequence[str], *, where: str) ->
     return [list(names).index(name) for name in wanted]
 
 
-def volumes_in(path: Path) -> list[Path]:
+def scans_in(path: Path) -> list[Path]:
+    """The volumes below a folder, as `volumes_in` has them, and the folders of DICOM series.
+
+    Raises:
+        DataError: When nothing is there, or a folder below may not be read.
+    """
+    series = series_in(path) if path.is_dir() else []
+    return sorted({*series, *volumes_in(path, may_be_empty=True)}) if series else volumes_in(path)
+
+
+def series_in(folder: Path) -> list[Path]:
+    """The folders at or below a folder in which DICOM files lie."""
+    folders = {file.parent for file in _visible_files(folder) if not volume_suffix(file)}
+    return sorted(place for place in folders if holds_series(place))
+
+
+def volumes_in(path: Path, *, may_be_empty: bool = False) -> list[Path]:
     """The volumes below a folder at any depth, hidden ones left out; a file alone.
 
     Links to folders elsewhere are followed, those to places within the folder are not.
@@ -130,15 +148,17 @@ def volumes_in(path: Path) -> list[Path]:
     """
     if path.is_dir():
         found = sorted(file for file in _visible_files(path) if volume_suffix(file) and file.is_file())
-        if found:
+        if found or may_be_empty:
             return found
-        msg = f"{path}: no case here: the folder has no {', '.join(VOLUME_SUFFIXES)} file. Check the path."
+        msg = f"{path}: no case here: the folder has no {', '.join(VOLUME_SUFFIXES)} or DICOM file. Check the path."
         raise DataError(msg)
     if not path.is_file():
         msg = f"{path}: no such file or folder. Check the path."
         raise DataError(msg)
     if volume_suffix(path) is None:
         msg = f"{path}: not a volume that medseg knows. Wanted one of {', '.join(VOLUME_SUFFIXES)}, or a folder."
+        if is_dicom(path):
+            msg = f"{path}: one file of a DICOM series. Give the folder that holds the whole series."
         raise DataError(msg)
     return [path]
 
@@ -186,7 +206,8 @@ def group_files(files: Sequence[Path], wanted: Sequence[str]) -> list[_Case]:
 
 def name_in_place(file: Path, wanted: Sequence[str]) -> ScanName:
     """The parsed name, with nnU-Net's `_0000` channel numbers understood."""
-    name = parse_name(file)
+    # A folder of DICOM files has no suffix: what follows the last dot of a UID belongs to its name.
+    name = parse_name(file if volume_suffix(file) else f"{file.name}.nii.gz")
     if in_label_folder(file):
         return name if name.kind == "label" else ScanName(case_id=name.case_id, kind="label", owner_id=name.case_id)
     numbered = re.fullmatch(r"(.+)_(\d{4})", volume_stem(file))

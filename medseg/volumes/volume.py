@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.errors import DataError
-from medseg.volumes import metaimage_files, nifti_files, nrrd_files
+from medseg.volumes import dicom_files, metaimage_files, nifti_files, nrrd_files
 from medseg.volumes.files import VOLUME_SUFFIXES, atomic_path, volume_suffix
 from medseg.volumes.geometry import Affine, spacing_from_affine
 
@@ -58,13 +58,14 @@ _FORMATS = {
     # Two files cannot replace two files in one step: .mhd is read only.
     ".mhd": _Format(metaimage_files.read, metaimage_files.read_geometry, None),
 }
+_DICOM = _Format(dicom_files.read, dicom_files.read_geometry, None)
 
 
 def read_volume(path: str | Path) -> Volume:
     """Read a scan or a label map.
 
     Args:
-        path: A file with one of `VOLUME_SUFFIXES`.
+        path: A file with one of `VOLUME_SUFFIXES`, or the folder of a DICOM series.
 
     Returns:
         The volume with its stored type; scaled to float32 only where the file asks for a slope or an intercept.
@@ -81,7 +82,7 @@ def read_volume(path: str | Path) -> Volume:
 
 
 def read_geometry(path: str | Path) -> tuple[tuple[int, ...], Affine]:
-    """Shape and affine (RAS mm) of a file, from its header alone.
+    """Shape and affine (RAS mm) of a file or a DICOM series, from headers alone.
 
     Raises:
         DataError: As in `read_volume`, except that damage behind the header is not seen.
@@ -137,8 +138,10 @@ def write_volume(path: str | Path, array: npt.NDArray[Any], like: Volume) -> Pat
 
 def _format_of(path: Path, *, exists: bool = True) -> _Format:
     suffix = volume_suffix(path)
+    if exists and dicom_files.holds_series(path):
+        return _DICOM
     if suffix is None:
-        msg = f"{path}: not a volume that medseg knows. Wanted one of {', '.join(VOLUME_SUFFIXES)}."
+        msg = f"{path}: not a volume that medseg knows. Wanted one of {', '.join(VOLUME_SUFFIXES)}, or a DICOM folder."
         raise DataError(msg)
     if exists and not path.is_file():
         msg = f"{path}: {'is a folder' if path.is_dir() else 'no such file'}. Check the path."
