@@ -15,6 +15,7 @@ import yaml
 from medseg.bundle import ids
 from medseg.bundle.documents import Document, read_document
 from medseg.bundle.find import find_bundle, find_preset
+from medseg.bundle.override_files import is_override_file, spread
 from medseg.bundle.overrides import apply_override, extend, parse_override
 from medseg.errors import ConfigError
 from medseg.record import write_text_atomically
@@ -120,7 +121,7 @@ def compose(
         bundle: Name or path of the bundle.
         workflow: `train`, `inference` or `evaluate`.
         presets: Names or paths of presets.
-        overrides: `KEY=VALUE` tokens.
+        overrides: `KEY=VALUE` tokens, and `@FILE` for a file of them.
         run: Folder of a training run of this bundle, whose network, modalities and other shared values count.
         documents: The bundle's files, when they have been read already.
 
@@ -135,9 +136,18 @@ def compose(
         _lay_run(composition, read_document(run / CONFIG))
     for preset in presets:
         _lay_preset(composition, read_document(find_preset(preset)))
-    for token in overrides:
+    for token in _spread(composition, overrides):
         apply_token(composition, token)
     return composition
+
+
+def _spread(composition: Composition, tokens: Sequence[str]) -> list[str]:
+    """The tokens of files (`@FILE`) and the others."""
+    if not any(map(is_override_file, tokens)):
+        return list(tokens)
+    names = {name for layers in LAYERS.values() for name in layers}
+    everywhere = {key for name in names for key in _top_keys(composition.bundle_root, name)}
+    return spread(tokens, keys=composition.config.keys(), elsewhere=everywhere)
 
 
 def apply_token(composition: Composition, token: str) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from medseg import __version__
-from medseg.bundle.plan import MOST_VOXELS, Plan
+from medseg.bundle.plan import Plan
+from medseg.bundle.plan_text import budget_text, grid_text
 from medseg.datasets.fingerprint import Fingerprint
 from medseg.datasets.published import spec_of
 from medseg.labels import Declared, get_convention
@@ -103,7 +104,8 @@ def segmentation_words(
         "shape_text": _times(found.shape_vox),
         "median_spacing_text": _times(found.spacing_mm),
         "extent_text": _times(found.extent_mm),
-        "most_voxels": str(MOST_VOXELS),
+        "grid_text": grid_text(plan),
+        "budget_text": budget_text(plan),
         "stride_text": _times(_products(plan.strides)),
         "flip_text": _flip_text(plan),
         "licence": _licence(folder),

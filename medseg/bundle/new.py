@@ -8,13 +8,11 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from medseg.bundle.check import check_bundle
 from medseg.bundle.described import channel_titles, metadata_of, segmentation_words
 from medseg.bundle.plan import Plan, make_plan
+from medseg.bundle.plan_text import flow
 from medseg.bundle.variant import write_variant
 from medseg.datasets.box_fingerprint import BoxFingerprint, take_box_fingerprint
 from medseg.datasets.fingerprint import Fingerprint, take_fingerprint
@@ -134,6 +132,7 @@ def _config_values(name: str, plan: Plan, found: Fingerprint, *, convention: Dec
         "crop": f"{crop}  allow_smaller: true\n" if plan.crop else "",
         "normalize": _normalize(plan),
         "cache_cases": str(cache_cases(plan, found)),
+        "rotation_rad": flow(plan.rotation_rad),
         "flips": "".join(flip.format(axis) for axis in plan.mirror_axes),
     }
 
@@ -167,16 +166,6 @@ def cache_cases(plan: Plan, found: Fingerprint, *, most_bytes: float = 2e9) -> i
     for size, old, new in zip(found.shape_vox, found.spacing_mm, plan.spacing_mm, strict=True):
         voxels *= size * old / new
     return min(200, int(most_bytes / (voxels * (4 * len(found.modalities) + len(found.labels) + 8))))
-
-
-def flow(value: Any) -> str:
-    """The value as one line of YAML.
-
-    >>> flow({"a": [1, 2.5]})
-    '{a: [1, 2.5]}'
-    """
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _root(name: str) -> Path:

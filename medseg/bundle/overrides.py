@@ -10,6 +10,7 @@ from typing import Any
 
 from medseg.bundle import ids
 from medseg.bundle.documents import parse_value
+from medseg.bundle.override_files import is_override_file
 from medseg.errors import ConfigError
 
 # A key is made of names and list positions; `+` in front extends.
@@ -56,7 +57,7 @@ def split_tokens(
 ) -> tuple[list[str], list[str]]:
     """Inputs and overrides among positional tokens.
 
-    A token `KEY=VALUE` is an override unless a path of that name exists. The last `after_dashes`
+    A token `KEY=VALUE` or `@FILE` is an override unless a path of that name exists. The last `after_dashes`
     tokens stood behind `--` and are inputs whatever they look like.
 
     Raises:
@@ -67,6 +68,9 @@ def split_tokens(
     overrides: list[str] = []
     for position, token in enumerate(tokens):
         key = token.partition("=")[0]
+        if position < free and is_override_file(token) and not Path(token).exists():
+            overrides.append(token)
+            continue
         if position >= free or "=" not in token or not _KEY.match(key) or Path(token).exists():
             inputs.append(token)
             continue

@@ -1,6 +1,7 @@
-"""Grid, patch and network levels chosen from a dataset's fingerprint, by rules that can be read here.
+"""Grid, patch, network levels and intensities chosen from a dataset's fingerprint, by rules that can be read here.
 
-The rules are those of nnU-Net (Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z) in a simpler form.
+The rules are nnU-Net's (Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z); those of grid, levels and
+patch are in `plan_grid`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from medseg.bundle.plan_grid import (
+    choose_channels,
+    choose_levels,
+    choose_patch,
+    coarse_axis,
+    crops_in_a_step,
+    memory_gb,
+    resampled_shape,
+    target_spacing,
+)
 from medseg.datasets.fingerprint import Fingerprint
 
-# Voxels in a patch: a step of two such crops takes seconds on two cores and fits into 8 GB.
-MOST_VOXELS = 96**3
-_MOST_LEVELS = 4
-_LEAST_SIZE = 4  # voxels that an axis keeps at the lowest level
-_ANISOTROPIC = 3.0  # ratio of voxel sizes from which the coarse axis is resampled to the finer tenth of the cases
-_FIRST_CHANNELS, _MOST_CHANNELS = 16, 256
+# A step of two 96^3 crops of a network with 16 channels: seconds on two cores. nnU-Net plans for 8 GB and 32.
+BUDGET_GB, FIRST_CHANNELS = 1.5, 16
 _MOST_CROPS = 12
+_ZERO_SHARE = 0.25  # nnU-Net crops to what is not zero and normalises by it where that is under three quarters
+_ROTATION_RAD = 0.52  # about 30 degrees
+_LONG_PATCH = 3.0  # nnU-Net rotates in the plane only, from this ratio of a patch's sides on
 # Words for the two ends of left-right, back-front and down-up.
 _ENDS = (
     frozenset({"left", "right", "l", "r", "lh", "rh"}),
@@ -29,128 +39,92 @@ _CT_BELOW = -200.0  # no other modality has air at -1000
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a new bundle's config is filled with.
+    """What a config is filled with.
 
     Attributes:
         spacing_mm: The network's grid.
+        coarse_axis: The axis whose grid is the 10th percentile instead of the median, None without.
+        shape_vox: Median scan on that grid.
         roi_size: Training crop and window, in voxels, divisible by the product of the strides.
         batch_size: Crops in a step.
-        strides: Of each level, by axis.
+        strides: Of each step down, by axis.
+        kernels: Of each level's convolutions, by axis.
         channels: Of each level.
+        memory_gb: Estimate for a training step of two crops.
+        budget_gb: What that may be.
         intensity: `ct`, `median` or `mean`.
         window: Values that are clipped to, for `ct`.
         crop: Whether there is a zero background to crop.
         mirror_axes: Axes along which training mirrors: none whose two ends the labels tell apart.
+        rotation_rad: Largest rotation around each axis.
     """
 
     spacing_mm: list[float]
+    coarse_axis: int | None
+    shape_vox: list[int]
     roi_size: list[int]
     batch_size: int
     strides: list[list[int]]
+    kernels: list[list[int]]
     channels: list[int]
+    memory_gb: float
+    budget_gb: float
     intensity: str
     window: tuple[float, float]
     crop: bool
     mirror_axes: tuple[int, ...]
+    rotation_rad: list[float]
 
 
-def make_plan(found: Fingerprint) -> Plan:
-    """The plan for a dataset."""
-    spacing = target_spacing(found)
-    shape = [size * old / new for size, old, new in zip(found.shape_vox, found.spacing_mm, spacing, strict=True)]
-    roi = largest_patch(shape, spacing)
-    strides = choose_strides(roi, spacing)
-    backgrounds = [values.zero_share > 0.2 for values in found.intensities.values()]
-    roi = fitted(roi, shape=shape, strides=strides)
+def make_plan(found: Fingerprint, *, budget_gb: float = BUDGET_GB, first_channels: int = FIRST_CHANNELS) -> Plan:
+    """The plan for a dataset.
+
+    Args:
+        found: Its fingerprint.
+        budget_gb: Memory that a training step of two crops may take, by `plan_grid.memory_gb`.
+        first_channels: Of the highest level.
+    """
+    spacing = target_spacing(found.spacing_mm, fine_spacing_mm=found.fine_spacing_mm, shape_vox=found.shape_vox)
+    shape = resampled_shape(found.field_mm, spacing)
+
+    def used_gb(patch: Sequence[int]) -> float:
+        levels = choose_levels(patch, spacing)
+        channels = choose_channels(levels, first=first_channels)
+        return memory_gb(patch, levels, channels=channels, outputs=len(found.labels) + 1)
+
+    roi = choose_patch(
+        shape,
+        spacing,
+        units=lambda patch: choose_levels(patch, spacing).units,
+        fits=lambda patch: used_gb(patch) <= budget_gb,
+    )
+    levels, used = choose_levels(roi, spacing), used_gb(roi)
+    voxels = float(found.n_cases * shape[0] * shape[1] * shape[2])
+    backgrounds = [values.zero_share > _ZERO_SHARE for values in found.intensities.values()]
     return Plan(
         spacing_mm=spacing,
+        coarse_axis=coarse_axis(found.spacing_mm, shape_vox=found.shape_vox),
+        shape_vox=shape,
         roi_size=roi,
-        batch_size=crops_in_a_step(roi),
-        strides=strides,
-        channels=[min(_FIRST_CHANNELS * 2**level, _MOST_CHANNELS) for level in range(len(strides) + 1)],
+        batch_size=crops_in_a_step(used, budget_gb=budget_gb, patch=roi, dataset_voxels=voxels, most=_MOST_CROPS),
+        strides=[list(stride) for stride in levels.strides],
+        kernels=[list(kernel) for kernel in levels.kernels],
+        channels=choose_channels(levels, first=first_channels),
+        memory_gb=round(used, 2),
+        budget_gb=budget_gb,
         intensity=_intensity(found, zero_background=all(backgrounds)),
         window=_window(found),
         crop=all(backgrounds) and not _is_ct(found),
         mirror_axes=_mirror_axes(found),
+        rotation_rad=_rotation(roi),
     )
 
 
-def target_spacing(found: Fingerprint) -> list[float]:
-    """The median voxel size; for an axis that is three times as coarse as the finest, the 10th percentile.
-
-    That is nnU-Net's rule for anisotropic data: interpolating thick slices to the median would blur the thin ones.
-    """
-    finest = min(found.spacing_mm)
-    chosen = [
-        min(median, max(fine, finest)) if median / finest >= _ANISOTROPIC else median
-        for median, fine in zip(found.spacing_mm, found.fine_spacing_mm, strict=True)
-    ]
-    return [round(value, 3) for value in chosen]
-
-
-def largest_patch(shape: Sequence[float], spacing_mm: Sequence[float], *, most_voxels: int = MOST_VOXELS) -> list[int]:
-    """The median image, shortened along whichever side is the longest in mm until it is small enough.
-
-    >>> largest_patch([200, 200, 100], [1.0, 1.0, 2.0])
-    [121, 121, 60]
-    """
-    roi = [max(1, round(size)) for size in shape]
-    while roi[0] * roi[1] * roi[2] > most_voxels:
-        sides = [size * width for size, width in zip(roi, spacing_mm, strict=True)]
-        # Of sides within a voxel of the longest, the one with the most voxels.
-        longest = max(range(3), key=lambda axis: (round(sides[axis] / max(spacing_mm)), roi[axis]))
-        roi[longest] -= 1
-    return roi
-
-
-def choose_strides(roi: Sequence[int], spacing_mm: Sequence[float]) -> list[list[int]]:
-    """Halve an axis at each level while 4 voxels are left and it is no more than twice as fine as the coarsest one.
-
-    >>> choose_strides([40, 56, 40], [1.0, 1.0, 1.0])
-    [[2, 2, 2], [2, 2, 2], [2, 2, 2]]
-    >>> choose_strides([64, 64, 16], [1.0, 1.0, 4.0])
-    [[2, 2, 1], [2, 2, 1], [2, 2, 2], [2, 2, 2]]
-    """
-    sizes, widths, strides = [float(size) for size in roi], list(spacing_mm), []
-    for _ in range(_MOST_LEVELS):
-        finest = min(widths)
-        can = [size / 2 >= _LEAST_SIZE for size in sizes]
-        halved = [fits and width < 2 * finest for fits, width in zip(can, widths, strict=True)]
-        if not any(halved):
-            # The finest axis is exhausted: go on with the others.
-            halved = can
-        if not any(halved):
-            break
-        stride = [2 if yes else 1 for yes in halved]
-        sizes = [size / step for size, step in zip(sizes, stride, strict=True)]
-        widths = [width * step for width, step in zip(widths, stride, strict=True)]
-        strides.append(stride)
-    return strides or [[1, 1, 1]]
-
-
-def fitted(roi: Sequence[int], *, shape: Sequence[float], strides: Sequence[Sequence[int]]) -> list[int]:
-    """The patch in multiples of the strides' product: up where it spans the image, so that one window does, else down.
-
-    >>> fitted([35, 51, 91], shape=[35, 51, 200], strides=[[2, 2, 2], [2, 2, 2], [2, 2, 2]])
-    [40, 56, 88]
-    """
-    sizes = []
-    for axis, size in enumerate(roi):
-        unit = 1
-        for stride in strides:
-            unit *= stride[axis]
-        spans = size >= round(shape[axis])
-        sizes.append(max(unit, (-(-size // unit) if spans else size // unit) * unit))
-    return sizes
-
-
-def crops_in_a_step(roi: Sequence[int]) -> int:
-    """As many as hold the voxels of one large patch together, 2 to 12: gradients of few small crops are noise.
-
-    >>> crops_in_a_step([96, 96, 96]), crops_in_a_step([40, 56, 40])
-    (2, 9)
-    """
-    return min(max(MOST_VOXELS // (roi[0] * roi[1] * roi[2]), 2), _MOST_CROPS)
+def _rotation(roi: Sequence[int]) -> list[float]:
+    """Around every axis, but only around the short one where a side is over three times as long as another."""
+    short = min(range(3), key=lambda axis: roi[axis])
+    long_patch = max(roi) > _LONG_PATCH * min(roi)
+    return [0.0 if long_patch and axis != short else _ROTATION_RAD for axis in range(3)]
 
 
 def _mirror_axes(found: Fingerprint) -> tuple[int, ...]:

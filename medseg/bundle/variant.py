@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from medseg.bundle.documents import read_document
 from medseg.bundle.find import find_bundle
 from medseg.bundle.freeze import fitting_metadata
 from medseg.bundle.metadata_shapes import side_units
-from medseg.bundle.plan import fitted, largest_patch, target_spacing
+from medseg.bundle.plan_grid import choose_patch, resampled_shape, target_spacing
 from medseg.datasets.box_fingerprint import BoxFingerprint
 from medseg.datasets.fingerprint import Fingerprint
 from medseg.errors import ConfigError
@@ -55,10 +56,11 @@ def _fitted_values(old: Path, found: Fingerprint) -> dict[str, Any]:
     if missing:
         msg = f"{old.name}: has no {', '.join(missing)} at the top level, so it cannot be fitted to other data."
         raise ConfigError(msg)
-    spacing = target_spacing(found)
-    shape = [size * old_mm / new for size, old_mm, new in zip(found.shape_vox, found.spacing_mm, spacing, strict=True)]
+    spacing = target_spacing(found.spacing_mm, fine_spacing_mm=found.fine_spacing_mm, shape_vox=found.shape_vox)
+    shape = resampled_shape(found.field_mm, spacing)
     units = side_units(read_document(old / "configs" / "metadata.json").content)
-    roi = fitted(largest_patch(shape, spacing), shape=shape, strides=[units])
+    most = math.prod(config["roi_size"])  # the network stays, and so does the memory that its patch takes
+    roi = choose_patch(shape, spacing, units=lambda _: units, fits=lambda patch: math.prod(patch) <= most)
     values = {"spacing_mm": spacing, "roi_size": roi, "modalities": list(found.modalities)}
     return values | _labels(old, config["label_convention"], found)
 

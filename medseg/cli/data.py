@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from medseg.cli.data_plan import plan
 from medseg.cli.data_prepare import prepare
 from medseg.cli.data_split import split
 from medseg.cli.data_verify import verify
@@ -18,6 +19,7 @@ data_app.command("list")(list_datasets)
 data_app.command("get")(get_dataset)
 data_app.command()(verify)
 data_app.command()(split)
+data_app.command()(plan)
 data_app.command()(prepare)
 
 

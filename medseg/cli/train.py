@@ -16,7 +16,8 @@ def train(
         str | None, typer.Argument(metavar="BUNDLE", help="Name or path; left out with --resume.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes of the config, such as epochs=20.")
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Changes of the config, such as epochs=20; @FILE for a file of them."),
     ] = None,
     preset: Annotated[
         list[str] | None, typer.Option("--preset", metavar="P", help="How to run: smoke, cpu, gpu, ddp, or a file.")

@@ -55,6 +55,7 @@ class Fingerprint:
         shape_vox: Median number of voxels.
         spacing_mm: Median voxel size.
         fine_spacing_mm: 10th percentile of the voxel size.
+        field_mm: Median size of a scan: of its voxels times their size, which is not the product of the medians.
         extent_mm: Median size of the box around all labels.
         intensities: By modality.
     """
@@ -67,6 +68,7 @@ class Fingerprint:
     shape_vox: Triple
     spacing_mm: Triple
     fine_spacing_mm: Triple
+    field_mm: Triple
     extent_mm: Triple
     intensities: Mapping[str, Intensities]
 
@@ -115,6 +117,7 @@ def take_fingerprint(taken: Inventory, *, most_cases: int = MOST_CASES) -> Finge
         shape_vox=_across([case.shape for case in cases]),
         spacing_mm=_across([case.spacing_mm for case in cases]),
         fine_spacing_mm=_across([case.spacing_mm for case in cases], percentile=10),
+        field_mm=_across([_times(case.shape, case.spacing_mm) for case in cases]),
         extent_mm=_across([case.extent_mm for case in cases if case.extent_mm] or [(0.0, 0.0, 0.0)]),
         intensities={name: _intensities(cases, name) for name in taken.modalities},
     )
@@ -185,6 +188,11 @@ def _sample(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 def _across(triples: Sequence[Triple], *, percentile: float = 50) -> Triple:
     x, y, z = np.percentile(np.asarray(triples), percentile, axis=0).tolist()
+    return (x, y, z)
+
+
+def _times(shape: Triple, spacing_mm: Triple) -> Triple:
+    x, y, z = (size * width for size, width in zip(shape, spacing_mm, strict=True))
     return (x, y, z)
 
 

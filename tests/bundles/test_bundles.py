@@ -36,6 +36,30 @@ TINY: dict[str, dict[str, Any]] = {
         "count": "n_cases",
         "outputs": ["pred"],
     },
+    "msd_organ_segmentation": {
+        "data": "msd",
+        "common": {
+            "label_convention": {"liver": 1, "spleen": 2},
+            "regions": ["liver", "spleen"],
+            "roi_size": [16, 16, 16],
+            "spacing_mm": [6.0, 6.0, 8.0],
+            "num_workers": 0,
+            "device": "cpu",
+            "amp": False,
+        },
+        "train": {"epochs": 1, "samples_per_epoch": 2, "batch_size": 1, "val_interval": 1},
+        "networks": {
+            "residual_unet": {"channels": [8, 8, 8], "strides": [[2, 2, 1], [2, 2, 2]]},
+            "dyn_unet": {
+                "network_def": "@dyn_unet",
+                "channels": [8, 8, 8],
+                "strides": [[2, 2, 1], [2, 2, 2]],
+                "kernel_sizes": [[3, 3, 1], [3, 3, 3], [3, 3, 3]],
+            },
+        },
+        "count": "n_cases",
+        "outputs": ["pred"],
+    },
     "lung_nodule_ct_detection": {
         "data": "luna16",
         "common": {
