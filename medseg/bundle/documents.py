@@ -11,7 +11,10 @@ from typing import Any
 
 import yaml
 
+from medseg.bundle import ids
 from medseg.errors import ConfigError
+
+METADATA = "configs/metadata.json"
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # A config is a few hundred values. Aliases that repeat one another can make billions of a few lines.
@@ -65,6 +68,13 @@ class Document:
     content: dict[str, Any]
     lines: dict[str, int] = field(default_factory=dict)
     traps: tuple[Trap, ...] = ()
+
+    def where(self, id_: str, *, shown: str) -> str:
+        """The file under the name to show, the line of the id or of what it is in, and the id."""
+        parts = id_.split(ids.SEP)
+        known = (self.lines.get(ids.SEP.join(parts[:n])) for n in range(len(parts), 0, -1))
+        line = next((line for line in known if line), 1)
+        return f"{shown}:{line}: {id_}" if id_ else f"{shown}:1"
 
 
 def parse_value(text: str) -> Any:

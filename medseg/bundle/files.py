@@ -95,23 +95,16 @@ def _card_problems(path: Path) -> Iterator[Finding]:
 def _metadata_problems(document: Document, name: str) -> Iterator[Finding]:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     for key, message in _violations(document.content, schema, "", schema):
-        yield Finding(_where(document, name, key), message)
+        yield Finding(document.where(key, shown=name), message)
     for key in schema["x-customary"]:
         if key not in document.content:
             yield Finding(f"{name}:1: {key}", "the field is missing; the model zoo's bundles have it.", "warning")
     version, changelog = document.content.get("version"), document.content.get("changelog")
     if isinstance(changelog, dict) and version not in changelog:
-        yield Finding(_where(document, name, "changelog"), f"has no entry for the version {version}. Add one.")
+        yield Finding(document.where("changelog", shown=name), f"has no entry for the version {version}. Add one.")
     for key in ("task", "description", "authors", "copyright", "intended_use"):
         if document.content.get(key) == "":
-            yield Finding(_where(document, name, key), "is empty. Fill it in.", "warning")
-
-
-def _where(document: Document, name: str, key: str) -> str:
-    parts = key.split(ids.SEP)
-    known = (document.lines.get(ids.SEP.join(parts[:n])) for n in range(len(parts), 0, -1))
-    line = next((line for line in known if line), 1)
-    return f"{name}:{line}: {key}" if key else f"{name}:1"
+            yield Finding(document.where(key, shown=name), "is empty. Fill it in.", "warning")
 
 
 def _violations(value: Any, schema: dict[str, Any], key: str, top: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -167,7 +160,7 @@ def _large_file_problems(document: Document, name: str) -> Iterator[Finding]:
         key = f"large_files::{number}"
         missing = [k for k in ("path", "url") if not isinstance(entry, dict) or k not in entry]
         if missing:
-            yield Finding(_where(document, name, key), f"lacks {' and '.join(missing)}.")
+            yield Finding(document.where(key, shown=name), f"lacks {' and '.join(missing)}.")
             continue
         yield from _path_and_url(document, name, key, entry)
         yield from _hash(document, name, key, entry)
@@ -176,10 +169,10 @@ def _large_file_problems(document: Document, name: str) -> Iterator[Finding]:
 def _path_and_url(document: Document, name: str, key: str, entry: dict[str, Any]) -> Iterator[Finding]:
     fault = path_fault(str(entry["path"]))
     if fault:
-        yield Finding(_where(document, name, f"{key}::path"), f"{entry['path']!r} {fault}.")
+        yield Finding(document.where(f"{key}::path", shown=name), f"{entry['path']!r} {fault}.")
     if not re.match(r"https://[^\s/]+/\S+$", str(entry["url"])):
         message = f"{entry['url']!r} is no https:// address of a file, so that nobody can tell what comes."
-        yield Finding(_where(document, name, f"{key}::url"), message)
+        yield Finding(document.where(f"{key}::url", shown=name), message)
 
 
 def path_fault(path: str) -> str:
@@ -198,7 +191,7 @@ def path_fault(path: str) -> str:
 
 def _hash(document: Document, name: str, key: str, entry: dict[str, Any]) -> Iterator[Finding]:
     kind, digest = entry.get("hash_type"), str(entry.get("hash_val") or "")
-    where = _where(document, name, f"{key}::hash_val" if digest else key)
+    where = document.where(f"{key}::hash_val" if digest else key, shown=name)
     if kind not in _HASHES or not digest:
         yield Finding(where, "has no hash_val with a hash_type such as sha256, so anything may come. Add them.")
         return
@@ -209,5 +202,5 @@ def _hash(document: Document, name: str, key: str, entry: dict[str, Any]) -> Ite
         yield Finding(where, "hash_val is in capitals.", "warning", Fix(line, digest, digest.lower()))
     if kind in ("md5", "sha1"):
         # Whoever publishes a file may have published no better one, and nobody else can say what it should be.
-        where = _where(document, name, f"{key}::hash_type")
+        where = document.where(f"{key}::hash_type", shown=name)
         yield Finding(where, f"{kind} does not keep a forger out; use sha256 where the publisher has one.", "note")

@@ -1,0 +1,67 @@
+"""Components: whether their targets exist and take the arguments that they are given."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from medseg.bundle import ids
+from medseg.bundle.check_values import argument_kinds
+from medseg.bundle.compose import Composition
+from medseg.bundle.findings import Found
+from medseg.bundle.signatures import Signature, signature_of
+from medseg.bundle.sources import NotFoundError
+
+_MODES = ("default", "callable", "debug")
+
+
+def components(composition: Composition) -> Found:
+    """Targets that do not exist, and arguments that they do not take, need, or take of another kind."""
+    for id_, value in ids.walk(composition.config):
+        if not ids.is_component(value) or str(value.get("_disabled_", "")).strip().lower() == "true":
+            continue
+        mode = value.get("_mode_", "default")
+        if mode not in _MODES:
+            yield f"{id_}::_mode_", f"{mode!r} is no mode. Known: {', '.join(_MODES)}.", "error"
+        target = value["_target_"]
+        if not isinstance(target, str):
+            yield f"{id_}::_target_", f"{target!r} is no name of a class or function.", "error"
+        elif _is_carried(composition.bundle_root, target):
+            message = (
+                f"{target} is code in the bundle, which finds it only from there. Two such bundles cannot be mixed."
+            )
+            yield f"{id_}::_target_", message, "warning"
+        elif target[:1] not in ("$", "@", "%"):
+            yield from _call(id_, target, value)
+
+
+def _is_carried(root: Path, target: str) -> bool:
+    """Whether a name stands for a file of the bundle, which is neither imported nor read."""
+    head = target.partition(".")[0]
+    return head.isidentifier() and "." in target and ((root / head).is_dir() or (root / f"{head}.py").is_file())
+
+
+def _call(id_: str, target: str, component: dict[str, Any]) -> Found:
+    try:
+        signature = signature_of(target)
+    except NotFoundError as error:
+        yield f"{id_}::_target_", f"{target!r} does not exist: {error}", "error"
+        return
+    given = [name for name in component if name not in ids.COMPONENT_KEYS and name != "_debug_"]
+    for name, message in argument_kinds(target, {name: component[name] for name in given}):
+        yield f"{id_}::{name}", message, "error"
+    for name in given:
+        if not signature.open_ended and name not in signature.names:
+            yield f"{id_}::{name}", f"{target} takes no argument {name!r}.{_instead(name, signature)}", "error"
+    if component.get("_mode_", "default") == "callable":
+        return
+    for name in (*signature.unnamable, *(n for n in signature.required if n not in given)):
+        yield id_, f"{target} needs the argument {name!r}.", "error"
+
+
+def _instead(name: str, signature: Signature) -> str:
+    close = difflib.get_close_matches(name, signature.names, n=1, cutoff=0.7)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" It takes: {', '.join(signature.names)}." if signature.names else " It takes none."
