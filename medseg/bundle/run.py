@@ -15,6 +15,7 @@ from medseg.bundle.check import require_clean
 from medseg.bundle.compose import CONFIG, Composition, compose
 from medseg.bundle.documents import read_document
 from medseg.bundle.failures import user_error
+from medseg.bundle.light_imports import light_imports
 from medseg.bundle.prediction import label_map_of, modalities_of, refuse_overwriting, stamp_of
 from medseg.bundle.run_folder import RunInterrupted, claim_folder, new_run_dir, rank, read_run
 from medseg.bundle.run_log import run_log, silence_libraries
@@ -304,6 +305,7 @@ def _start_torch() -> None:
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(usable_cores())
+    light_imports()
     import monai.bundle  # noqa: F401
 
     silence_libraries()
