@@ -60,6 +60,15 @@ TINY: dict[str, dict[str, Any]] = {
         "count": "n_cases",
         "outputs": ["pred"],
     },
+    "hippocampus_mri_segmentation": {
+        "data": "msd",
+        "common": {"modalities": ["ct"], "roi_size": [16] * 3, "spacing_mm": [4.0] * 3, "num_workers": 0}
+        | {"device": "cpu", "amp": False},
+        "train": {"epochs": 1, "samples_per_epoch": 2, "batch_size": 1, "val_interval": 1},
+        "networks": {"dyn_unet": {"dyn_unet::filters": [8, 8, 8, 8]}},
+        "count": "n_cases",
+        "outputs": ["pred"],
+    },
     "lung_nodule_ct_detection": {
         "data": "luna16",
         "common": {
