@@ -14,6 +14,7 @@ from medseg.bundle.check_keys import argument_files, hidden_keys, unlinked_prope
 from medseg.bundle.check_labels import label_names
 from medseg.bundle.check_patches import patch_sizes, shapes
 from medseg.bundle.check_references import circles, expressions, missing_elements, references
+from medseg.bundle.check_traps import monai_traps
 from medseg.bundle.check_values import document_traps, misspelt_keys, value_traps
 from medseg.bundle.compose import LAYERS, Composition, compose, config_file
 from medseg.bundle.documents import Document, read_document
@@ -196,6 +197,7 @@ _CHECKS: tuple[Callable[[Composition], Found], ...] = (
     unlinked_properties,
     patch_sizes,
     detection_networks,
+    monai_traps,
     missing_elements,
 )
 _OF_SIZES: tuple[Callable[[Composition], Found], ...] = (counts, value_traps, patch_sizes)

@@ -13,6 +13,7 @@ from medseg.bundle.findings import Found
 from medseg.bundle.signatures import Signature, signature_of
 from medseg.bundle.sources import NotFoundError
 
+_SHOWN = 12  # arguments that a message lists
 _MODES = ("default", "callable", "debug")
 
 
@@ -64,4 +65,7 @@ def _instead(name: str, signature: Signature) -> str:
     close = difflib.get_close_matches(name, signature.names, n=1, cutoff=0.7)
     if close:
         return f" Did you mean {close[0]!r}?"
-    return f" It takes: {', '.join(signature.names)}." if signature.names else " It takes none."
+    if not signature.names:
+        return " It takes none."
+    rest = len(signature.names) - _SHOWN
+    return f" It takes: {', '.join(signature.names[:_SHOWN])}{f' and {rest} more' if rest > 0 else ''}."

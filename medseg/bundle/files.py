@@ -17,6 +17,8 @@ from medseg.errors import ConfigError
 # The model zoo's conditions (ci/verify_bundle.py, 2024-10).
 SCHEMA = Path(__file__).with_name("metadata_schema.json")
 _NEEDED = {"LICENSE": 200, "docs/README.md": 20}  # the least number of characters that can be one
+# Of the metadata's field: the schema of 2022-03 and today's
+_OLD_NAME, _NEW_NAME = "optional_packages_version", "required_packages_version"
 _HASHES = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 _LARGE_BYTES = 25_000_000
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -94,11 +96,22 @@ def _card_problems(path: Path) -> Iterator[Finding]:
 
 def _metadata_problems(document: Document, name: str) -> Iterator[Finding]:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    renamed = _OLD_NAME in document.content and _NEW_NAME not in document.content
+    if renamed:
+        fix = Fix(document.lines.get(_OLD_NAME, 1), _OLD_NAME, _NEW_NAME)
+        message = f"the model zoo's schema has called it {_NEW_NAME} since 2024. Rename it."
+        yield Finding(document.where(_OLD_NAME, shown=name), message, "warning", fix)
     for key, message in _violations(document.content, schema, "", schema):
-        yield Finding(document.where(key, shown=name), message)
+        if not (renamed and key == _NEW_NAME):
+            yield Finding(document.where(key, shown=name), message)
     for key in schema["x-customary"]:
         if key not in document.content:
             yield Finding(f"{name}:1: {key}", "the field is missing; the model zoo's bundles have it.", "warning")
+    for side, tensor in (("inputs", "image"), ("outputs", "pred")):
+        id_ = f"network_data_format::{side}::{tensor}::dtype"
+        if ids.contains(document.content, id_) and ids.get_at(document.content, id_) == "float16":
+            message = "float16 can be verified on a GPU only (MONAI's verify_net_in_out). Say float32."
+            yield Finding(document.where(id_, shown=name), message, "warning")
     version, changelog = document.content.get("version"), document.content.get("changelog")
     if isinstance(changelog, dict) and version not in changelog:
         yield Finding(document.where("changelog", shown=name), f"has no entry for the version {version}. Add one.")

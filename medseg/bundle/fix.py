@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -59,6 +60,15 @@ def _written(new: str, path: Path, *, quoted: bool) -> str:
     """The new text, in quotes where it is an expression or a JSON text."""
     if new.startswith("$"):
         return f'"{new}"'
-    if new.startswith("_") and quoted:
+    if quoted and (new.startswith("_") or (path.suffix == ".json" and not _is_json(new))):
         return f'"{new}"'
     return new if quoted or path.suffix == ".json" else f" {new}"
+
+
+def _is_json(text: str) -> bool:
+    """Whether the text stands for a number, a boolean or null without quotes."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True

@@ -30,6 +30,12 @@ def root(tmp_path: Path) -> Path:
             "output_dir: '@output_dir/probabilities'",
             "output_dir: \"$@output_dir + '/probabilities'\"",
         ),
+        (
+            "metadata.json",
+            '"required_packages_version"',
+            '"optional_packages_version"',
+            '"required_packages_version"',
+        ),
         ("train.yaml", "    _target_: torch.nn.BCE", "    target: torch.nn.BCE", "    _target_: torch.nn.BCE"),
     ],
 )
