@@ -23,10 +23,7 @@ from typing import Any
 BUNDLE = "lung_nodule_ct_detection"
 TRAINING = {"cases": 60, "seed": 100}
 UNSEEN = {"cases": 30, "seed": 200}
-DRAWS, BATCH, PILOT_DRAWS = 400, 2, 60
-NETWORK = ["network_def=@light_fpn", "channels_last=false", "ema_decay=0.995"]
-NETWORK += ["optimizer=@adamw", "learning_rate=3e-3", "weight_decay=1e-2"]
-CROPS = ["roi_size=[96,96,64]", "window_size=[192,192,128]", f"batch_size={BATCH}", "box_share=0.7", "num_candidates=8"]
+DRAWS, BATCH, PILOT_DRAWS = 1600, 16, 320
 LOADING = ["cache_cases=60", "num_workers=1", "device=cpu"]
 VALIDATIONS = 4
 
@@ -86,7 +83,7 @@ def _train(run: Path, data: Path, changes: list[str]) -> float:
     if (run / "checkpoints" / "last.pt").is_file():
         return _medseg("train", "--resume", run)
     where = [f"dataset_dir={data}"]
-    return _medseg("train", BUNDLE, "--run-dir", run, *where, *NETWORK, *CROPS, *LOADING, *changes)
+    return _medseg("train", BUNDLE, "--run-dir", run, "@light.yaml", *where, *LOADING, *changes)
 
 
 def _evaluate(submission: Path, data: Path, folder: Path) -> dict[str, Any]:

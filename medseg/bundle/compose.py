@@ -15,7 +15,7 @@ import yaml
 from medseg.bundle import ids
 from medseg.bundle.documents import Document, read_document
 from medseg.bundle.find import find_bundle, find_preset
-from medseg.bundle.override_files import is_override_file, spread
+from medseg.bundle.override_files import PLANS, is_override_file, spread
 from medseg.bundle.overrides import apply_override, extend, parse_override
 from medseg.errors import ConfigError
 from medseg.record import write_text_atomically
@@ -121,7 +121,7 @@ def compose(
         bundle: Name or path of the bundle.
         workflow: `train`, `inference` or `evaluate`.
         presets: Names or paths of presets.
-        overrides: `KEY=VALUE` tokens, and `@FILE` for a file of them.
+        overrides: `KEY=VALUE` tokens, and `@FILE` for a file of them, by path or by its name in the bundle's plans.
         run: Folder of a training run of this bundle, whose network, modalities and other shared values count.
         documents: The bundle's files, when they have been read already.
 
@@ -147,7 +147,8 @@ def _spread(composition: Composition, tokens: Sequence[str]) -> list[str]:
         return list(tokens)
     names = {name for layers in LAYERS.values() for name in layers}
     everywhere = {key for name in names for key in _top_keys(composition.bundle_root, name)}
-    return spread(tokens, keys=composition.config.keys(), elsewhere=everywhere)
+    plans = composition.bundle_root / PLANS
+    return spread(tokens, keys=composition.config.keys(), elsewhere=everywhere, plans=plans)
 
 
 def apply_token(composition: Composition, token: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medseg.bundle.compose import compose
+from medseg.bundle.find import find_bundle, list_suites
 from medseg.bundle.plan import make_plan
 from medseg.bundle.plan_grid import (
     choose_channels,
@@ -215,3 +217,19 @@ def test_a_plan_is_a_file_of_overrides(tmp_path: Any) -> None:
         compose("msd_organ_segmentation", "train", overrides=[f"@{file}"])
     with pytest.raises(ConfigError, match="there is no file"):
         compose("msd_organ_segmentation", "train", overrides=["@nowhere.yaml"])
+
+
+def test_a_plan_of_the_bundle_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = compose("lung_nodule_ct_detection", "train", overrides=["@light.yaml"]).config
+    assert (config["network_def"], config["batch_size"]) == ("@light_fpn", 16)
+    with pytest.raises(ConfigError, match=r"no file lite\.yaml.* The bundle's own: @light\.yaml\.$"):
+        compose("lung_nodule_ct_detection", "train", overrides=["@lite.yaml"])
+    (tmp_path / "light.yaml").write_text("batch_size: 3\n")  # a file of the user's comes first
+    assert compose("lung_nodule_ct_detection", "train", overrides=["@light.yaml"]).config["batch_size"] == 3
+
+
+def test_the_phantom_suite_trains_as_the_light_plan_says() -> None:
+    plan = yaml.safe_load((find_bundle("lung_nodule_ct_detection") / "configs/plans/light.yaml").read_text())
+    suite = yaml.safe_load(list_suites()["luna16_phantom"].read_text())
+    assert all(suite["entries"][0]["overrides"][key] == value for key, value in plan.items())

@@ -134,14 +134,16 @@ def test_detection_has_its_own_steps_folder_and_score(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("bundle", "settings"),
+    ("bundle", "plans", "settings"),
     [
-        (demo_module.BUNDLE, demo_module.SETTINGS["train"]),
-        (demo_detection.BUNDLE, {**demo_detection.SETTINGS["train"], **demo_detection.SETTINGS["predict"]}),
+        (demo_module.BUNDLE, [], demo_module.SETTINGS["train"]),
+        (demo_detection.BUNDLE, [demo_detection.PLAN], demo_detection.SETTINGS["train"]),
     ],
 )
-def test_what_a_demo_trains_with_is_a_config_without_fault(bundle: str, settings: dict[str, Any]) -> None:
-    composition = compose(bundle, "train", overrides=demo_steps.overrides(settings))
+def test_what_a_demo_trains_with_is_a_config_without_fault(
+    bundle: str, plans: list[str], settings: dict[str, Any]
+) -> None:
+    composition = compose(bundle, "train", overrides=[*plans, *demo_steps.overrides(settings)])
     assert [str(finding) for finding in check_composition(composition) if finding.level == "error"] == []
 
 
