@@ -10,6 +10,7 @@ from typing import Any
 
 from medseg import __version__
 from medseg.benchmark.heavy import Heavy, StageError, Work
+from medseg.benchmark.kept import keep_job, take_kept
 from medseg.benchmark.scoring import score_detections, score_segmentations
 from medseg.benchmark.splitting import FoldLists, check_unseen
 from medseg.benchmark.stages import print_of, prints_of, run_stage
@@ -34,6 +35,7 @@ class Job:
         dataset_dir: The dataset's folder.
         modalities: What the bundle reads.
         environment: Of its processes: cores, GPU.
+        kept_in: Where finished jobs are kept, None without.
     """
 
     suite: Suite
@@ -44,6 +46,7 @@ class Job:
     dataset_dir: Path
     modalities: tuple[str, ...]
     environment: Mapping[str, str]
+    kept_in: Path | None = None
 
     @property
     def name(self) -> str:
@@ -67,7 +70,7 @@ class Outcome:
 
 
 def run_job(job: Job, heavy: Heavy) -> Outcome:
-    """Run what is not done yet.
+    """Run what is not done yet, and keep what ended well where jobs are kept.
 
     A training that fails loses its fold: its cases count as the worst. A case whose prediction fails counts as the
     worst. Both are tried again when the suite is started again.
@@ -75,6 +78,15 @@ def run_job(job: Job, heavy: Heavy) -> Outcome:
     Raises:
         ConfigError: When a tested case was learnt from or chose the weights.
     """
+    if job.kept_in and take_kept(job, job.kept_in):
+        return Outcome(failed={})
+    outcome = _run(job, heavy)
+    if job.kept_in and not (outcome.problem or outcome.failed or outcome.unverified):
+        keep_job(job, job.kept_in)
+    return outcome
+
+
+def _run(job: Job, heavy: Heavy) -> Outcome:
     job.folder.mkdir(parents=True, exist_ok=True)
     datalist = job.folder / "datalist.json"
     write_text_atomically(datalist, json.dumps(job.lists.datalist(), indent=1) + "\n")
@@ -90,6 +102,12 @@ def run_job(job: Job, heavy: Heavy) -> Outcome:
         failed = dict.fromkeys(job.lists.ids("test"), problem)
     _evaluate(job, job.folder / ("predictions" if problem is None else "no_predictions"))
     return Outcome(failed=failed, problem=problem, unverified=unverified)
+
+
+def lose_job(job: Job, problem: str) -> Outcome:
+    """The outcome of a job whose process died: its cases are scored as the worst, until it is tried again."""
+    _evaluate(job, job.folder / "no_predictions")
+    return Outcome(failed=dict.fromkeys(job.lists.ids("test"), problem), problem=problem)
 
 
 def _train(job: Job, heavy: Heavy, datalist: Path) -> None:
