@@ -15,6 +15,8 @@ _LOADERS = frozenset({"medseg.engines.WeightsLoader", "monai.handlers.Checkpoint
 _GROUP = "medseg.engines.HandlerGroup"
 # What MONAI's training workflow looks for below `validate`.
 _VALIDATE = ("evaluator", "dataset", "dataloader", "inferer", "preprocessing", "postprocessing", "key_metric")
+# What a bundle may ship, and what freezing makes of it, since consumers read no safetensors.
+_SHIPPED, _FROZEN = "/models/model.safetensors", "/models/model.pt"
 # Nothing that a frozen bundle writes leaves its folder. Training leaves its best weights as models/model.pt, as the
 # zoo's bundles do: it is what evaluate.json loads next, and what a federation asks of a site.
 _OUTPUT = {"train": "models", "inference": "eval", "evaluate": "eval"}
@@ -29,6 +31,8 @@ def frozen_config(composition: Composition) -> dict[str, Any]:
     config = copy.deepcopy(composition.config)
     if isinstance(config.get("output_dir"), str):
         config["output_dir"] = f"$@bundle_root + '/{_OUTPUT[composition.workflow]}'"
+    if isinstance(config.get("ckpt_path"), str):
+        config["ckpt_path"] = config["ckpt_path"].replace(_SHIPPED, _FROZEN)
     if composition.workflow == "train":
         _refuse_loaders(composition, config)
     if composition.workflow == "evaluate":
