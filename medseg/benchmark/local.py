@@ -1,20 +1,18 @@
-"""A suite on this machine: every job in turn, or several at a time over its GPUs or cores."""
+"""A suite: its data, its jobs, whoever runs them, and the table."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
 
 from filelock import FileLock, Timeout
 
+from medseg.benchmark.executors import Executor, make_executor, run_all
 from medseg.benchmark.heavy import Heavy, Processes
-from medseg.benchmark.job import Job, Outcome, run_job
+from medseg.benchmark.job import Job, Outcome
 from medseg.benchmark.results import write_results
 from medseg.benchmark.splitting import folds_of
 from medseg.benchmark.stages import run_stage
@@ -23,7 +21,6 @@ from medseg.bundle.compose import compose
 from medseg.bundle.prediction import modalities_of
 from medseg.bundle.weights import run_of
 from medseg.errors import ConfigError
-from medseg.record import usable_cores
 
 Said = Callable[[str], None]
 
@@ -34,6 +31,8 @@ def run_suite(
     *,
     dataset_dir: Path | None = None,
     at_once: int | None = None,
+    executor: Executor | None = None,
+    kept_in: Path | None = None,
     heavy: Heavy | None = None,
     say: Said = lambda _text: None,
 ) -> tuple[Path, dict[str, Outcome]]:
@@ -44,6 +43,8 @@ def run_suite(
         out: The suite's folder; a suite that was stopped goes on there.
         dataset_dir: The dataset, in place of fetching it.
         at_once: Jobs at a time; None for one on each GPU, or one where there is none.
+        executor: Who runs the jobs; threads here when None.
+        kept_in: Where jobs that ended well are kept, each as it ends; those that are there are not run again.
         heavy: Who trains and predicts.
         say: Told what happens, a line each.
 
@@ -63,9 +64,9 @@ def run_suite(
         raise ConfigError(msg) from None
     try:
         folder = fetch(suite, out, given=dataset_dir, say=say)
-        jobs = make_jobs(suite, out, folder)
-        gpus = visible_gpus()
-        outcomes = _run_all(jobs, heavy or Processes(), slots=_slots(gpus, at_once), say=say)
+        jobs = make_jobs(suite, out, folder, kept_in=kept_in)
+        chosen = executor or make_executor("local", at_once=at_once, gpus=visible_gpus())
+        outcomes = run_all(jobs, heavy or Processes(), executor=chosen, folder=out.resolve(), say=say)
         return write_results(out, jobs, outcomes), outcomes
     finally:
         lock.release()
@@ -111,7 +112,7 @@ def _make_phantoms(suite: Suite, out: Path, *, say: Said) -> Path:
     return data.resolve()
 
 
-def make_jobs(suite: Suite, out: Path, dataset_dir: Path) -> list[Job]:
+def make_jobs(suite: Suite, out: Path, dataset_dir: Path, *, kept_in: Path | None = None) -> list[Job]:
     """Every contestant, fold and seed, checked before any of them runs.
 
     Raises:
@@ -139,6 +140,7 @@ def make_jobs(suite: Suite, out: Path, dataset_dir: Path) -> list[Job]:
                         dataset_dir=dataset_dir,
                         modalities=modalities,
                         environment={},
+                        kept_in=kept_in.resolve() if kept_in else None,
                     )
                 )
     return jobs
@@ -156,46 +158,3 @@ def visible_gpus() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return [str(number) for number, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]
-
-
-def _slots(gpus: Sequence[str], at_once: int | None) -> list[dict[str, str]]:
-    """The environment of each job that runs at a time."""
-    count = at_once or max(1, len(gpus))
-    threads = str(max(1, usable_cores() // count))
-    slots: list[dict[str, str]] = []
-    for number in range(count):
-        slot = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
-        if count > 1 and "OMP_NUM_THREADS" not in os.environ:
-            slot["OMP_NUM_THREADS"] = threads
-        slots.append(slot)
-    return slots
-
-
-def _run_all(jobs: Sequence[Job], heavy: Heavy, *, slots: list[dict[str, str]], say: Said) -> dict[str, Outcome]:
-    free: SimpleQueue[dict[str, str]] = SimpleQueue()
-    for slot in slots:
-        free.put(slot)
-
-    def run(job: Job) -> Outcome:
-        slot = free.get()
-        try:
-            say(f"{job.name}: begins")
-            return run_job(_in(job, slot), heavy)
-        finally:
-            free.put(slot)
-
-    pool = ThreadPoolExecutor(len(slots))
-    outcomes: dict[str, Outcome] = {}
-    try:
-        futures = {pool.submit(run, job): job for job in jobs}
-        for future in as_completed(futures):
-            job, outcome = futures[future], future.result()
-            outcomes[job.name] = outcome
-            say(f"{job.name}: {outcome.problem or 'done'}")
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return outcomes
-
-
-def _in(job: Job, slot: dict[str, str]) -> Job:
-    return replace(job, environment=slot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,23 @@ def benchmark(
         int | None,
         typer.Option("--jobs", "-j", min=1, help="Trainings at a time.", show_default="one on each GPU, else one"),
     ] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="E", help="Who runs them: local, ray or slurm.")
+    ] = "local",
+    executor_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--executor-option",
+            metavar="KEY=VALUE",
+            help="For ray: address, num_cpus, num_gpus; for slurm: submitit's, such as slurm_partition=gpu.",
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep", metavar="DIR", help="Keep each job's scores there as it ends; what is there is not run."
+        ),
+    ] = None,
     traceback: Traceback = False,
 ) -> None:
     """Fetch, train, predict, evaluate and compare, as a suite file says.
@@ -32,7 +49,8 @@ def benchmark(
 
     Example: medseg benchmark smoke
     """
-    from medseg.benchmark.local import run_suite
+    from medseg.benchmark.executors import make_executor
+    from medseg.benchmark.local import run_suite, visible_gpus
     from medseg.benchmark.suite import find_suite, read_suite
     from medseg.errors import DataError
 
@@ -40,7 +58,14 @@ def benchmark(
     folder = output or Path("runs/benchmarks") / read.name
     try:
         table, outcomes = run_suite(
-            read, folder, dataset_dir=dataset_dir, at_once=jobs, say=lambda text: typer.echo(text, err=True)
+            read,
+            folder,
+            dataset_dir=dataset_dir,
+            executor=make_executor(
+                executor, at_once=jobs, options=_options(executor_option or []), gpus=visible_gpus()
+            ),
+            kept_in=keep,
+            say=lambda text: typer.echo(text, err=True),
         )
     except KeyboardInterrupt:
         typer.echo(f"stopped; go on with the same command, it finds what is done in {folder}", err=True)
@@ -53,3 +78,18 @@ def benchmark(
         why = first.problem or next(iter(first.failed.values()))
         msg = f"{failed[0]} and {len(failed) - 1} other jobs failed at least in part, counted as the worst: {why}"
         raise DataError(msg)
+
+
+def _options(tokens: list[str]) -> dict[str, Any]:
+    import yaml
+
+    from medseg.errors import ConfigError
+
+    found = {}
+    for token in tokens:
+        key, equals, value = token.partition("=")
+        if not equals or not key.isidentifier():
+            msg = f"--executor-option: {token!r} is no KEY=VALUE, such as timeout_min=600."
+            raise ConfigError(msg)
+        found[key] = yaml.safe_load(value)
+    return found
