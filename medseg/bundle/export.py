@@ -19,14 +19,17 @@ from medseg.bundle.check import require_clean
 from medseg.bundle.compose import Composition, compose
 from medseg.bundle.documents import read_document
 from medseg.bundle.freeze import fitting_metadata, write_zip
+from medseg.bundle.light_imports import light_imports
 from medseg.bundle.metadata_shapes import side_units
 from medseg.bundle.parity import Parity, compare, require_parity, write_phantom
 from medseg.bundle.pipeline import describe_pipeline
+from medseg.bundle.quantise import quantise
 from medseg.bundle.trust import require_trust
 from medseg.bundle.weights import find_weights, run_of
 from medseg.errors import ConfigError, DataError
 from medseg.labels import get_convention
 from medseg.runtime.pipeline import FILE, load_pipeline
+from medseg.runtime.self_check import made_up_window, write_self_check
 from medseg.volumes import read_volume
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ _START = "import sys\nfrom pathlib import Path\nfrom medseg.runtime.__main__ imp
 _START += "sys.exit(main(folder=Path(sys.argv[0]).resolve().parent))\n"
 # An export is in float32 on the CPU, whatever the bundle trains in.
 _PLAIN = ("device=cpu", "amp=false")
+_CHECKED = 16  # voxels, the least side of the window that a runtime is checked with when it is loaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,7 @@ def export(
     overrides: Sequence[str] = (),
     network_only: bool = False,
     trust: bool = False,
+    calibrate: Sequence[Path] = (),
 ) -> Exported:
     """Writes a folder with the network and, for ONNX and OpenVINO, the pipeline around it.
 
@@ -75,6 +80,7 @@ def export(
         overrides: `KEY=VALUE` tokens.
         network_only: Whether to leave the pipeline out.
         trust: Whether the user trusts what the bundle can execute.
+        calibrate: Scans to quantise the network on, to 8 bits beside float32; OpenVINO only.
 
     Raises:
         MedsegError: When a library is missing, with the command that installs it; when a step of the bundle has no
@@ -83,16 +89,51 @@ def export(
     if output.exists():
         msg = f"{output}: exists already. Remove it, or give another folder with -o."
         raise ConfigError(msg)
+    if calibrate and (format_ != "openvino" or network_only):
+        msg = "--int8 wants --format openvino and the whole pipeline: only OpenVINO runs networks of 8 bits here."
+        raise ConfigError(msg)
     composition = _composed(bundle, weights, overrides)
     require_clean(composition)
     require_trust(composition, trust=trust)
     path = find_weights(composition.bundle_root, weights)
+    return _written(output, composition, format_, path, network_only=network_only, calibrate=calibrate)
+
+
+def export_composed(composition: Composition, output: Path, *, format_: str, weights: Path, trust: bool) -> Exported:
+    """The same for a config that is composed and checked already, as a prediction's is.
+
+    Args:
+        composition: Of the workflow inference.
+        output: The folder, which must not exist.
+        format_: `onnx` or `openvino`.
+        weights: The weights file.
+        trust: Whether the user trusts what the bundle can execute.
+    """
+    require_trust(composition, trust=trust)
+    for token in _PLAIN:
+        if token.partition("=")[0] in composition.config:
+            composition = composition.with_token(token)
+    light_imports()
+    return _written(output, composition, format_, weights, network_only=False, calibrate=())
+
+
+def _written(
+    output: Path,
+    composition: Composition,
+    format_: str,
+    path: Path,
+    *,
+    network_only: bool,
+    calibrate: Sequence[Path],
+) -> Exported:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as place:
             folder = Path(place) / output.name
             folder.mkdir()
             parity = _write(folder, composition, format_=format_, weights=path, network_only=network_only)
+            if calibrate:
+                quantise(folder, calibrate)
             folder.replace(output)
     except OSError as error:
         msg = f"{output}: could not be written ({error.strerror or error}). Choose another folder with -o."
@@ -111,7 +152,7 @@ def _composed(bundle: str | os.PathLike[str], weights: Path | None, overrides: S
 def _write(folder: Path, composition: Composition, *, format_: str, weights: Path, network_only: bool) -> Parity | None:
     from medseg.engines.weights import load_weights
     from medseg.inference.bundle_parts import build_parts
-    from medseg.inference.network_files import FORMATS, make_example
+    from medseg.inference.network_files import FORMATS, logits_of, make_example
 
     chosen = FORMATS[format_]
     whole = chosen.runtime is not None and not network_only
@@ -123,6 +164,9 @@ def _write(folder: Path, composition: Composition, *, format_: str, weights: Pat
     example = make_example(
         network, channels=image["num_channels"], window=_window(composition), units=side_units(metadata)
     )
+    if whole:
+        window = made_up_window(example.image.shape[1], [max(2 * unit, _CHECKED) for unit in example.units])
+        write_self_check(folder, window, logits_of(example, window))
     chosen.write(example, folder / chosen.file)
     parity = _write_pipeline(folder, composition, parts, file=chosen.file) if whole else None
     _write_papers(folder, composition, metadata, chosen=chosen, example=example, parity=parity)
@@ -137,6 +181,7 @@ def _write_pipeline(folder: Path, composition: Composition, parts: dict[str, Any
         network=file,
         config=composition.config,
     )
+    steps["bundle"] = composition.name
     (folder / FILE).write_text(json.dumps(steps, indent=2) + "\n", encoding="utf-8")
     write_runtime(folder / RUNTIME)
     parity = _measure(folder, steps, parts)

@@ -14,9 +14,10 @@ from typing import Any
 from medseg.bundle.check import require_clean
 from medseg.bundle.compose import CONFIG, Composition, compose
 from medseg.bundle.documents import read_document
+from medseg.bundle.exported import cached_export, is_exported, predict_exported
 from medseg.bundle.failures import user_error
 from medseg.bundle.light_imports import light_imports
-from medseg.bundle.prediction import label_map_of, modalities_of, refuse_overwriting, stamp_of
+from medseg.bundle.prediction import label_map_of, mask_settings, modalities_of, refuse_overwriting, stamp_of
 from medseg.bundle.run_folder import RunInterrupted, claim_folder, new_run_dir, rank, read_run
 from medseg.bundle.run_log import run_log, silence_libraries
 from medseg.bundle.screen import explain, first_of
@@ -25,6 +26,7 @@ from medseg.bundle.trust import remember, require_trust
 from medseg.bundle.weights import find_weights, run_of
 from medseg.errors import ConfigError, DataError
 from medseg.record import RunRecord, usable_cores
+from medseg.runtime.runtimes import TORCH
 
 _log = logging.getLogger("medseg.run")
 # Not below "medseg": what it says goes into the log file only.
@@ -110,6 +112,7 @@ def predict(
     probabilities: bool = False,
     trust: bool = False,
     items: Sequence[Mapping[str, Any]] | None = None,
+    runtime: str | None = None,
 ) -> list[Path]:
     """Writes a label map for every case, in the scan's own grid.
 
@@ -126,6 +129,8 @@ def predict(
         probabilities: Whether to write the probabilities too.
         trust: As in `train`.
         items: The cases themselves, as `medseg.datasets` describes them, in place of `inputs`.
+        runtime: What runs the network: the config's when None, else torch, or an exported network's runtime, which
+            is written and checked against torch at its first use.
 
     Returns:
         The label maps.
@@ -135,6 +140,10 @@ def predict(
     """
     from medseg.datasets import find_cases
 
+    if is_exported(bundle):
+        return predict_exported(
+            Path(bundle), inputs, output_dir=output_dir, runtime=runtime, probabilities=probabilities, items=items
+        )
     composition = compose(bundle, "inference", presets=presets, overrides=overrides, run=run_of(weights))
     require_trust(composition, trust=trust)
     require_clean(composition)
@@ -142,6 +151,14 @@ def predict(
         items = find_cases([Path(i) for i in inputs], modalities=modalities_of(composition))
     cases = [dict(item) for item in items]
     refuse_overwriting(cases, output_dir)
+    wanted = runtime or composition.config.get("runtime", TORCH)
+    if wanted != TORCH:
+        own = composition.config.get("ckpt_path") if any(t.startswith("ckpt_path=") for t in overrides) else None
+        path = find_weights(composition.bundle_root, weights or (Path(str(own)) if own else None))
+        folder = cached_export(composition, weights=path, runtime=wanted, trust=trust)
+        return predict_exported(
+            folder, (), output_dir=output_dir, runtime=wanted, probabilities=probabilities, items=cases
+        )
     values: dict[str, Any] = {"dataset::data": cases}
     if weights is not None or not any(token.startswith("ckpt_path=") for token in overrides):
         values["ckpt_path"] = str(find_weights(composition.bundle_root, weights))
@@ -283,6 +300,7 @@ def _start_record(composition: Composition, folder: Path, *, verb: str, resume: 
         device=device,
         resume=resume,
         **facts,
+        **({"runtime": TORCH, "can_change_masks": mask_settings(composition)} if verb == "predict" else {}),
     )
 
 

@@ -130,6 +130,14 @@ def export(
     network_only: Annotated[
         bool, typer.Option("--network-only", help="Leave out the pipeline around the network.")
     ] = False,
+    int8: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--int8",
+            metavar="SCANS",
+            help="Quantise to 8 bits on these scans too (openvino); changes masks, card says how far.",
+        ),
+    ] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Run what the bundle can execute.")] = False,
 ) -> None:
     """Write the network for other programs and, for onnx and openvino, a pipeline that needs neither torch nor MONAI.
@@ -148,6 +156,7 @@ def export(
         overrides=overrides or [],
         network_only=network_only,
         trust=trust,
+        calibrate=int8 or [],
     )
     if made.parity is not None:
         typer.echo(f"Dice with the bundle on a phantom: {made.parity.worst:.6f}", err=True)

@@ -14,7 +14,7 @@ from medseg.errors import ConfigError
 
 def predict(
     ctx: typer.Context,
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or path.")],
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or path; or a folder of bundle export.")],
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="INPUT... [KEY=VALUE]", help="Scans: files, folders, or folders with one per case."),
@@ -32,22 +32,40 @@ def predict(
     preset: Annotated[
         list[str] | None, typer.Option("--preset", metavar="P", help="How to run: cpu, gpu, or a file.")
     ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--runtime",
+            metavar="R",
+            help="torch, onnxruntime, openvino: masks as in float32; openvino_bf16, tensorrt: they change at "
+            "their borders; openvino_int8: they change more.",
+            show_default="torch",
+        ),
+    ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the probabilities too.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Run what the bundle can execute; remembered.")] = False,
     traceback: Traceback = False,
 ) -> None:
     """Segment scans, or detect in them: a label map per case in the scan's grid, and boxes where a bundle finds them.
 
-    A token KEY=VALUE is a change of the config unless a path of that name exists; -- ends such changes.
+    A token KEY=VALUE is a change of the config unless a path of that name exists; -- ends such changes. Of them amp,
+    tta, overlap, roi_size, spacing_mm and what cleans a mask up can change it; run.json says what they were.
+
+    --runtime other than torch writes the network for that library once, checks it against torch, and then needs neither
+    torch nor MONAI.
 
     Example: medseg predict brats_mri_segmentation scans/ -o out --weights runs/brats
     """
     from medseg.bundle.compose import compose
+    from medseg.bundle.exported import is_exported
     from medseg.bundle.overrides import split_tokens
     from medseg.bundle.run import predict
 
-    config = compose(bundle, "inference", presets=preset or []).config
-    paths, overrides = split_tokens(inputs, config, after_dashes=after_dashes(ctx))
+    if is_exported(bundle):
+        paths, overrides = inputs, list[str]()
+    else:
+        config = compose(bundle, "inference", presets=preset or []).config
+        paths, overrides = split_tokens(inputs, config, after_dashes=after_dashes(ctx))
     if not paths:
         msg = "INPUT is missing. Give scans: files, folders, or folders with a folder per case."
         raise ConfigError(msg)
@@ -61,6 +79,7 @@ def predict(
             overrides=overrides,
             probabilities=probabilities,
             trust=trust,
+            runtime=runtime,
         )
     except KeyboardInterrupt:
         typer.echo(f"interrupted; the cases that were finished are in {output}", err=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from medseg.errors import ConfigError
@@ -60,6 +62,14 @@ def make_example(network: torch.nn.Module, *, channels: int, window: Sequence[in
         names = tuple(name for name, _ in named_outputs(network(image)))
     x, y, z = units
     return Example(network=flat, image=image, units=(x, y, z), names=names)
+
+
+def logits_of(example: Example, window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """What the network gives for a window in float32; the first output where there are several."""
+    with torch.inference_mode():
+        found = example.network(torch.from_numpy(window))
+    logits = found[0] if isinstance(found, tuple) else found
+    return np.asarray(logits.float().numpy())
 
 
 def named_outputs(outputs: Any, name: str = OUTPUT) -> list[tuple[str, torch.Tensor]]:

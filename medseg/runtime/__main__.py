@@ -9,6 +9,9 @@ from pathlib import Path
 
 from medseg.errors import MedsegError
 from medseg.runtime.pipeline import load_pipeline
+from medseg.runtime.runtimes import RUNTIMES
+
+_CHANGES = "what runs the network; openvino_bf16, openvino_int8 and tensorrt change masks"
 
 
 def main(words: Sequence[str] | None = None, *, folder: Path | None = None) -> int:
@@ -24,9 +27,11 @@ def main(words: Sequence[str] | None = None, *, folder: Path | None = None) -> i
     parser.add_argument("scans", type=Path, nargs="+", help="one file per channel, in order, or one 4-D file")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the label map, .nii.gz")
     parser.add_argument("--threads", type=int, help="cores to use")
+    parser.add_argument("--runtime", choices=list(RUNTIMES), help=_CHANGES)
     given = parser.parse_args(words)
     try:
-        written = load_pipeline(folder or given.folder, threads=given.threads).predict(given.scans, given.output)
+        pipeline = load_pipeline(folder or given.folder, threads=given.threads, runtime=given.runtime)
+        written = pipeline.predict(given.scans, given.output)
     except MedsegError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

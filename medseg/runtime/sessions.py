@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.errors import ConfigError, WeightsError
+from medseg.runtime.runtimes import default_runtime, runtime_of
 
 Floats = npt.NDArray[np.float32]
 Network = Callable[[Floats], Floats]
@@ -19,25 +20,35 @@ INSTALL = {
     _OPENVINO: "pip install 'medseg[openvino]', or pip install openvino where medseg is not",
     "onnx": "pip install 'medseg[onnx]'",
     "tensorrt": "pip install 'medseg[tensorrt]'",
+    "nncf": "pip install 'medseg[int8]'",
 }
+_TENSORRT = "TensorrtExecutionProvider"
 
 
-def open_network(path: Path, *, threads: int | None = None) -> Network:
+def open_network(path: Path, *, threads: int | None = None, runtime: str | None = None) -> Network:
     """A function from windows `(B, C, X, Y, Z)` to logits `(B, R, X, Y, Z)`, both float32.
 
     Args:
         path: `.onnx`, or OpenVINO's `.xml` with its `.bin` beside it.
         threads: Cores to use; all when None.
+        runtime: A name of `medseg.runtime.runtimes.RUNTIMES`; the one that changes least when None.
 
     Raises:
-        ConfigError: When the library is not installed, with the command that installs it.
+        ConfigError: When the library is not installed, with the command that installs it; when the runtime cannot
+            run this file or needs a GPU that is not there.
         WeightsError: When the file is missing or another kind of file.
     """
-    openers = {".onnx": _open_onnx, ".xml": _open_openvino}
-    if path.suffix not in openers or not path.is_file():
+    if path.suffix not in (".onnx", ".xml") or not path.is_file():
         msg = f"{path}: no network for this runtime. Wanted an .onnx file, or OpenVINO's .xml; export the bundle again."
         raise WeightsError(msg)
-    return openers[path.suffix](path, threads)
+    name = runtime or default_runtime(path)
+    chosen = runtime_of(name)
+    if chosen.suffix != path.suffix:
+        msg = f"{path}: runtime {name} runs {chosen.suffix} files. Export the bundle with --format {chosen.format}."
+        raise ConfigError(msg)
+    if path.suffix == ".xml":
+        return _open_openvino(path, threads, dict(chosen.options))
+    return _open_onnx(path, threads, tensorrt=name == "tensorrt")
 
 
 def not_installed(library: str) -> ConfigError:
@@ -45,14 +56,26 @@ def not_installed(library: str) -> ConfigError:
     return ConfigError(f"{library} is not installed. Install it: {INSTALL[library]}.")
 
 
-def _open_onnx(path: Path, threads: int | None) -> Network:
+def _open_onnx(path: Path, threads: int | None, *, tensorrt: bool) -> Network:
     try:
         import onnxruntime
     except ImportError as error:
         raise not_installed(_ONNX) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    session = onnxruntime.InferenceSession(str(path), options, providers=onnxruntime.get_available_providers())
+    providers = onnxruntime.get_available_providers()
+    if tensorrt and _TENSORRT not in providers:
+        msg = (
+            f"runtime tensorrt: needs an NVIDIA GPU and onnxruntime-gpu with TensorRT; here are {', '.join(providers)}."
+        )
+        msg += " Install them: pip install onnxruntime-gpu tensorrt; or choose another --runtime."
+        raise ConfigError(msg)
+    if not tensorrt:
+        providers = [name for name in providers if name != _TENSORRT]
+    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    if tensorrt and _TENSORRT not in session.get_providers():
+        msg = "runtime tensorrt: TensorRT did not start on this machine. Choose another --runtime."
+        raise ConfigError(msg)
     name = session.get_inputs()[0].name
 
     def run(window: Floats) -> Floats:
@@ -62,13 +85,12 @@ def _open_onnx(path: Path, threads: int | None) -> Network:
     return run
 
 
-def _open_openvino(path: Path, threads: int | None) -> Network:
+def _open_openvino(path: Path, threads: int | None, config: dict[str, Any]) -> Network:
     try:
         import openvino
     except ImportError as error:
         raise not_installed(_OPENVINO) from error
-    # OpenVINO computes in bf16 where the CPU can, unless it is told how exact to be.
-    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+    # OpenVINO computes in bf16 where the CPU can, unless the config says how exact to be.
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
     compiled = openvino.Core().compile_model(str(path), "CPU", config)
