@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from medseg.cli.failure import Traceback
 
+if TYPE_CHECKING:
+    from medseg.benchmark.executors import Executor
+    from medseg.benchmark.job import Outcome
+
 
 def benchmark(
-    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A suite of configs/benchmarks, or a YAML file.")],
+    suite: Annotated[
+        str | None, typer.Argument(metavar="SUITE", help="A suite of configs/benchmarks, or a YAML file.")
+    ] = None,
+    reproduce: Annotated[
+        str | None,
+        typer.Option("--reproduce", metavar="BUNDLE", help="Run what made its model card's scores; fail on drift."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Its folder.", show_default="runs/benchmarks/NAME"),
@@ -34,12 +44,6 @@ def benchmark(
             help="For ray: address, num_cpus, num_gpus; for slurm: submitit's, such as slurm_partition=gpu.",
         ),
     ] = None,
-    keep: Annotated[
-        Path | None,
-        typer.Option(
-            "--keep", metavar="DIR", help="Keep each job's scores there as it ends; what is there is not run."
-        ),
-    ] = None,
     traceback: Traceback = False,
 ) -> None:
     """Fetch, train, predict, evaluate and compare, as a suite file says.
@@ -50,21 +54,34 @@ def benchmark(
     Example: medseg benchmark smoke
     """
     from medseg.benchmark.executors import make_executor
-    from medseg.benchmark.local import run_suite, visible_gpus
-    from medseg.benchmark.suite import find_suite, read_suite
-    from medseg.errors import DataError
+    from medseg.benchmark.local import visible_gpus
 
-    read = read_suite(find_suite(suite))
+    options = _options(executor_option or [])
+    chosen = make_executor(executor, at_once=jobs, options=options, gpus=visible_gpus())
+    if reproduce is not None:
+        _reproduce(reproduce, suite, output, dataset_dir=dataset_dir, executor=chosen)
+        return
+    _require_done(_run(suite, output, dataset_dir=dataset_dir, executor=chosen)[1])
+
+
+def _run(
+    suite: str | Path | None, output: Path | None, *, dataset_dir: Path | None, executor: Executor
+) -> tuple[Path, dict[str, Outcome]]:
+    from medseg.benchmark.local import run_suite
+    from medseg.benchmark.suite import find_suite, read_suite
+    from medseg.errors import ConfigError
+
+    if suite is None:
+        msg = "SUITE is missing. Name one of configs/benchmarks, give a file, or --reproduce BUNDLE."
+        raise ConfigError(msg)
+    read = read_suite(find_suite(str(suite)))
     folder = output or Path("runs/benchmarks") / read.name
     try:
         table, outcomes = run_suite(
             read,
             folder,
             dataset_dir=dataset_dir,
-            executor=make_executor(
-                executor, at_once=jobs, options=_options(executor_option or []), gpus=visible_gpus()
-            ),
-            kept_in=keep,
+            executor=executor,
             say=lambda text: typer.echo(text, err=True),
         )
     except KeyboardInterrupt:
@@ -72,6 +89,31 @@ def benchmark(
         raise typer.Exit(130) from None
     typer.echo(table.read_text(encoding="utf-8"))
     typer.echo(f"Table: {table}   Everything: {folder / 'results.json'}")
+    return folder, outcomes
+
+
+def _reproduce(
+    bundle: str, suite: str | None, output: Path | None, *, dataset_dir: Path | None, executor: Executor
+) -> None:
+    from medseg.benchmark.reproduce import compare, read_claims, require_held, shown
+    from medseg.bundle.find import find_bundle
+    from medseg.errors import ConfigError
+
+    if suite is not None:
+        msg = f"--reproduce {bundle}: the model card says which suite is run. Leave {suite!r} out."
+        raise ConfigError(msg)
+    claims, name = read_claims(bundle), find_bundle(bundle).name
+    out = output or Path("runs/benchmarks") / f"reproduce_{name}"
+    folder, outcomes = _run(claims.suite, out, dataset_dir=dataset_dir, executor=executor)
+    _require_done(outcomes)
+    rows = compare(claims, folder)
+    shown(rows, say=typer.echo)
+    require_held(rows, bundle=name)
+
+
+def _require_done(outcomes: dict[str, Outcome]) -> None:
+    from medseg.errors import DataError
+
     failed = [name for name, outcome in sorted(outcomes.items()) if outcome.problem or outcome.failed]
     if failed:
         first = outcomes[failed[0]]
