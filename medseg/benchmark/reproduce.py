@@ -77,7 +77,7 @@ def read_claims(bundle: str) -> Claims:
     root = find_bundle(bundle)
     file = root / FILE
     if not file.is_file():
-        msg = f"{root.name}: has no {FILE}, so its card makes no claim that can be run again. docs/benchmarking.md says how."
+        msg = f"{root.name}: has no {FILE}, so its card makes no claim that can be run again. See docs/benchmarking.md."
         raise ConfigError(msg)
     content = read_document(file).content
     unknown = sorted(set(content) - _KEYS)
@@ -137,7 +137,7 @@ def require_held(rows: list[Compared], *, bundle: str) -> None:
             + ("none" if row.found is None else f"{row.found:.4f}")
             for row in drifted
         )
-        msg = f"{bundle}: {len(drifted)} of {len(rows)} scores of the card do not hold: {told}. Mend the code or the card."
+        msg = f"{bundle}: {len(drifted)} of {len(rows)} scores of the card do not hold: {told}. Mend code or card."
         raise DataError(msg)
 
 
