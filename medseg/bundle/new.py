@@ -127,8 +127,13 @@ def _config_values(name: str, plan: Plan, found: Fingerprint, *, convention: Dec
         "roi_size": flow(plan.roi_size),
         "batch_size": str(plan.batch_size),
         "samples_per_epoch": str(_STEPS_PER_EPOCH * plan.batch_size),
+        # DynUNet has three levels at least.
+        "network": "dyn_unet" if len(plan.strides) > 1 else "residual_unet",
         "channels": flow(plan.channels),
         "strides": _strides(plan),
+        "kernels": flow(plan.kernels),
+        "levels": flow([[1, 1, 1], *plan.strides]),
+        "steps": flow(plan.strides),
         "crop": f"{crop}  allow_smaller: true\n" if plan.crop else "",
         "normalize": _normalize(plan),
         "cache_cases": str(cache_cases(plan, found)),

@@ -20,9 +20,10 @@ from medseg.evaluation import evaluate_folders
 
 HIPPOCAMPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "msd_task04_hippocampus"
 SMALL = (
-    "residual_unet::channels=[4, 8]",
-    "residual_unet::strides=[2]",
-    "residual_unet::num_res_units=0",
+    "dyn_unet::filters=[4, 8, 8]",
+    "dyn_unet::kernel_size=[3, 3, 3]",
+    "dyn_unet::strides=[1, 2, 2]",
+    "dyn_unet::upsample_kernel_size=[2, 2]",
     "device=cpu",
     "amp=false",
     "num_workers=0",
@@ -112,7 +113,9 @@ def test_thick_slices_get_strides_by_axis_that_the_network_takes(tmp_path: Path)
             )
     root = new_bundle(str(tmp_path / "thick_segmentation"), task="segmentation", dataset=tmp_path / "data").root
     test_the_network_takes_what_the_metadata_says(root)
-    assert compose(root, "train").config["residual_unet"]["strides"].startswith("$[[2, 2, 1]")
+    config = compose(root, "train").config
+    assert config["dyn_unet"]["strides"][:2] == [[1, 1, 1], [2, 2, 1]]
+    assert config["residual_unet"]["strides"].startswith("$[[2, 2, 1]")
 
 
 def test_a_variant_keeps_the_network_and_takes_the_data(made: Path, organs: Path, tmp_path: Path) -> None:
