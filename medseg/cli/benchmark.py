@@ -44,6 +44,10 @@ def benchmark(
             help="For ray: address, num_cpus, num_gpus; for slurm: submitit's, such as slurm_partition=gpu.",
         ),
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", help="Keep each job's scores there as it ends; what is there is not run."),
+    ] = None,
     traceback: Traceback = False,
 ) -> None:
     """Fetch, train, predict, evaluate and compare, as a suite file says.
@@ -61,11 +65,16 @@ def benchmark(
     if reproduce is not None:
         _reproduce(reproduce, suite, output, dataset_dir=dataset_dir, executor=chosen)
         return
-    _require_done(_run(suite, output, dataset_dir=dataset_dir, executor=chosen)[1])
+    _require_done(_run(suite, output, dataset_dir=dataset_dir, executor=chosen, kept_in=keep)[1])
 
 
 def _run(
-    suite: str | Path | None, output: Path | None, *, dataset_dir: Path | None, executor: Executor
+    suite: str | Path | None,
+    output: Path | None,
+    *,
+    dataset_dir: Path | None,
+    executor: Executor,
+    kept_in: Path | None = None,
 ) -> tuple[Path, dict[str, Outcome]]:
     from medseg.benchmark.local import run_suite
     from medseg.benchmark.suite import find_suite, read_suite
@@ -82,6 +91,7 @@ def _run(
             folder,
             dataset_dir=dataset_dir,
             executor=executor,
+            kept_in=kept_in,
             say=lambda text: typer.echo(text, err=True),
         )
     except KeyboardInterrupt:
