@@ -118,6 +118,8 @@ def check_unseen(test: Iterable[str], seen: Mapping[str, Sequence[str]], *, wher
 
 def _content(suite: Suite, folder: Path, *, modalities: Sequence[str]) -> dict[str, Any]:
     datalist = suite.dataset.get("datalist")
+    if datalist is not None and (suite.source.parent / str(datalist)).is_file():
+        datalist = suite.source.parent / str(datalist)
     if suite.task == "segmentation":
         return datalist_for(folder, datalist, modalities=modalities, folds=suite.fold_count, seed=suite.fold_seed)
     file = datalist_path(folder, datalist) if datalist is not None else folder / "datalist.json"

@@ -46,7 +46,9 @@ def benchmark(
     ] = None,
     keep: Annotated[
         Path | None,
-        typer.Option("--keep", metavar="DIR", help="Keep each job's scores there as it ends; what is there is not run."),
+        typer.Option(
+            "--keep", metavar="DIR", help="Keep each job's scores there as it ends; what is there is not run."
+        ),
     ] = None,
     traceback: Traceback = False,
 ) -> None:
