@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _EVALUATION = ("cases.csv", "summary.json")
 _FACTS = "kept.json"
-_RUN = ("git_commit", "wall_s", "peak_memory_mb", "versions", "hardware", "device")
+_RUN = ("git_commit", "versions", "device", "device_name", "wall_s", "peak_memory_mb")
 
 
 def keep_job(job: Job, folder: Path) -> Path:
