@@ -31,7 +31,8 @@ LAYERS = (
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 TORCH = {"torch", "monai", "ignite", "torchvision"}
 TORCH_ROOMS = {"engines", "inference", "cache", "transforms", "networks", "losses"}
-TORCH_FILES = {"bundle/run.py"}  # and there only inside functions
+# Only inside functions.
+TORCH_FILES = {"bundle/run.py", "bundle/running.py", "bundle/predict_cases.py"}
 HEAVY = TORCH | {"numpy", "scipy", "numba", "nibabel", "matplotlib", "itk"}
 MAX_LINES = 400
 
