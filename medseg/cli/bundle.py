@@ -1,7 +1,8 @@
-"""`medseg bundle list` and `medseg bundle check`."""
+"""The verbs of `medseg bundle`."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -90,6 +91,7 @@ def new(
     for note in made.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(made.root)
+    typer.echo(f"next: medseg train {shlex.quote(name)} --preset smoke", err=True)
 
 
 @bundle_app.command()
