@@ -19,6 +19,10 @@ def modalities_of(composition: Composition) -> list[str]:
         ConfigError: When the config does not list them.
     """
     modalities = composition.config.get("modalities")
+    if "modalities" not in composition.config:
+        msg = f"{composition.name}: the config does not say which scan is which channel. Add a key such as "
+        msg += "`modalities: [ct]`, with a name for each channel in their order, to its inference config."
+        raise ConfigError(msg)
     if not isinstance(modalities, list) or not all(isinstance(name, str) for name in modalities):
         msg = f"{composition.where('modalities')}: {modalities!r} is no list of modalities, such as [t1c, flair]."
         raise ConfigError(msg)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from medseg.bundle.prediction import refuse_overwriting
+from medseg.bundle.compose import compose
+from medseg.bundle.prediction import modalities_of, refuse_overwriting
 from medseg.errors import ConfigError
 
 
@@ -60,3 +62,11 @@ def test_other_ways_to_the_same_file_are_known(scans: Path, tmp_path: Path, monk
     (out / "a.nii.gz").symlink_to(scans / "a.nii.gz")
     with pytest.raises(ConfigError, match="is an input"):
         refuse_overwriting([item(out / "a.nii.gz")], out)
+
+
+def test_a_config_without_modalities_is_told_what_to_add(make_bundle: Callable[..., Path]) -> None:
+    root = make_bundle()
+    path = root / "configs" / "common.yaml"
+    path.write_text(path.read_text().replace("modalities: [ct]\n", ""))
+    with pytest.raises(ConfigError, match=r"^toy: the config does not say which scan .* Add a key such as"):
+        modalities_of(compose(root, "inference"))
