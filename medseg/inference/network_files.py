@@ -147,8 +147,12 @@ def write_tensorrt(example: Example, path: Path) -> None:
     """A TensorRT engine for the GPU of this machine, for windows from two units to twice the traced size.
 
     Raises:
-        ConfigError: When tensorrt or onnx is missing, or no engine can be built.
+        ConfigError: When there is no GPU, tensorrt or onnx is missing, or no engine can be built.
     """
+    if not torch.cuda.is_available():
+        msg = "tensorrt: an engine is built on the GPU that it is to run on, and torch sees none here. "
+        msg += "Export it where the GPU is, or as onnx."
+        raise ConfigError(msg)
     try:
         import tensorrt
     except ImportError as error:

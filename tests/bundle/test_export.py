@@ -119,16 +119,28 @@ def test_a_network_for_torch_takes_other_sizes(format_: str, file: str, tmp_path
     assert network(torch.zeros(1, 2, 64, 32, 96)).shape == (1, 3, 64, 32, 96)
 
 
-@pytest.mark.parametrize(("format_", "library"), [("tensorrt", "tensorrt"), ("openvino", "openvino")])
 def test_a_library_that_is_missing_is_named_with_its_command(
-    format_: str, library: str, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ConfigError, match=r"openvino is not installed. Install it: pip install 'medseg\[openvino\]'"):
+        exported("openvino", tmp_path, weights)
+    assert not (tmp_path / "openvino").exists()
+
+
+def test_tensorrt_wants_a_gpu_and_then_its_library(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(
-        ConfigError, match=rf"{library} is not installed. Install it: pip install 'medseg\[{format_}\]'"
+        ConfigError, match=r"^tensorrt: an engine is built on the GPU .*\. Export it where .*, or as onnx"
     ):
-        exported(format_, tmp_path, weights)
-    assert not (tmp_path / format_).exists()
+        exported("tensorrt", tmp_path, weights)
+    assert not (tmp_path / "tensorrt").exists()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ConfigError, match=r"tensorrt is not installed. Install it: pip install 'medseg\[tensorrt\]'"):
+        exported("tensorrt", tmp_path, weights)
 
 
 def test_a_step_that_the_runtime_lacks_is_named(tmp_path: Path, weights: Path) -> None:
