@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from medseg.bundle.compose import compose
 from medseg.bundle.export import RUNTIME, Exported, export, runtime_sources, write_runtime
