@@ -9,7 +9,10 @@ from typing import Any
 from medseg.bundle.compose import Composition
 from medseg.errors import ConfigError
 
-_CHANGING = ("amp", "amp_dtype", "tta", "overlap", "roi_size", "placement", "spacing_mm", "min_component_share")
+_CHANGING = (
+    *("amp", "amp_dtype", "tta", "overlap", "roi_size", "placement", "spacing_mm", "min_component_share"),
+    *("window_size", "score_threshold", "nms_iou", "max_detections", "lung_only", "ensemble"),  # of boxes
+)
 
 
 def modalities_of(composition: Composition) -> list[str]:
@@ -30,7 +33,7 @@ def modalities_of(composition: Composition) -> list[str]:
 
 
 def mask_settings(composition: Composition) -> dict[str, Any]:
-    """What of the config can change a mask without being the model, for run.json."""
+    """What of the config can change a mask or the boxes without being the model, for run.json."""
     return {key: composition.config[key] for key in _CHANGING if key in composition.config}
 
 

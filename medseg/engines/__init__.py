@@ -8,6 +8,7 @@ from medseg.engines.distributed import distribute, initialize_distributed, unwra
 from medseg.engines.draws import Draw, DrawSampler, draw_at
 from medseg.engines.early_stopping import EarlyStopping
 from medseg.engines.ema import Ema
+from medseg.engines.ensemble import ensemble
 from medseg.engines.evaluator import SupervisedEvaluator
 from medseg.engines.events import RunEvents
 from medseg.engines.handler_group import HandlerGroup
@@ -52,6 +53,7 @@ __all__ = [
     "decay_weights_only",
     "distribute",
     "draw_at",
+    "ensemble",
     "initialize_distributed",
     "load_weights",
     "make_loader",

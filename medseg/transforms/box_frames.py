@@ -135,13 +135,28 @@ class WarnIfMirroredd(Transform):
     Args:
         image_key: Key of the image, a `MetaTensor` in HU with its affine in RAS mm.
         box_ras_key: Key of the boxes in RAS mm.
+        scans: Scans with boxes that are looked at, the first ones, each once; None looks at all, each time. A frame is
+            wrong in every scan, and finding the lungs takes time.
         allow_missing_keys: Whether an item without boxes passes.
+
+    Raises:
+        ConfigError: When no scan would be looked at.
     """
 
     def __init__(
-        self, image_key: str = "image", box_ras_key: str = "box_ras_mm", *, allow_missing_keys: bool = False
+        self,
+        image_key: str = "image",
+        box_ras_key: str = "box_ras_mm",
+        *,
+        scans: int | None = None,
+        allow_missing_keys: bool = False,
     ) -> None:
+        if scans is not None and scans < 1:
+            msg = f"WarnIfMirroredd: scans is {scans}. Wanted a number from 1, or None for all."
+            raise ConfigError(msg)
         self.image_key, self.box_ras_key, self.allow_missing_keys = image_key, box_ras_key, allow_missing_keys
+        self.scans = scans
+        self._seen: set[str] = set()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the item unchanged."""
@@ -149,13 +164,21 @@ class WarnIfMirroredd(Transform):
         if self.box_ras_key not in item and self.allow_missing_keys:
             return item
         boxes = boxes_of(item, self.box_ras_key)
-        if len(boxes):
+        if len(boxes) and self._is_wanted(str(item.get("case_id", "case"))):
             affine, volume_hu = affine_of(item, self.image_key), plain(item[self.image_key])[0].cpu().numpy()
             votes = frame_votes(volume_hu, affine, box_centres(boxes))
             message = frame_warning(votes, where=f"{item.get('case_id', 'case')}: {self.box_ras_key}")
             if message:
                 warnings.warn(message, stacklevel=2)
         return item
+
+    def _is_wanted(self, case_id: str) -> bool:
+        if self.scans is None:
+            return True
+        if case_id in self._seen or len(self._seen) >= self.scans:
+            return False
+        self._seen.add(case_id)
+        return True
 
 
 def affine_of(item: Mapping[Hashable, Any], image_key: Hashable) -> Affine:

@@ -121,6 +121,19 @@ def test_a_turned_scan_has_its_boxes_at_the_same_place(journey: Journey, tmp_pat
     np.testing.assert_allclose(turned.score, straight.score, atol=1e-4)
 
 
+def test_folds_are_clustered_into_one_set_of_boxes(journey: Journey, tmp_path: Path) -> None:
+    scan = scans(journey)[0]
+    for name, more in (("one", []), ("same", [f"ensemble=[{journey.run}]"])):
+        medseg("predict", BUNDLE, scan, "-o", tmp_path / name, "--weights", journey.run, *more, "max_detections=20")
+    one, same = (read_detections(tmp_path / name / scan.stem / "detections.json") for name in ("one", "same"))
+    said = json.loads((tmp_path / "same" / "run.json").read_text())["can_change_masks"]
+    assert (said["ensemble"], said["max_detections"], said["lung_only"]) == ([str(journey.run)], 20, False)
+    # a network and itself: each box has its twin, and the mean of equals is what it was
+    assert len(same) == len(one) == 20
+    np.testing.assert_allclose(same.score[0], one.score[0], atol=1e-5)
+    np.testing.assert_allclose(same.box_ras_mm[0], one.box_ras_mm[0], atol=0.05)
+
+
 def test_stock_monai_scores_the_path_that_ships(
     journey: Journey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

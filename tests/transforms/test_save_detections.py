@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -119,7 +120,9 @@ def test_a_prediction_of_another_kind_is_refused(item, out):
         SaveDetectionsd("pred", out, label_map_fill="star")
 
 
-def test_boxes_in_lps_are_warned_of(recwarn):
+@pytest.fixture
+def chest():
+    """A lung on one side of a body, and a nodule in it as RAS and as LPS."""
     x, y, _ = np.meshgrid(*map(np.arange, (70, 60, 20)), indexing="ij")
     hu = np.full((1, 70, 60, 20), -1000, np.float32)
     hu[0][((x - 35) / 30) ** 2 + ((y - 30) / 24) ** 2 < 1] = 40
@@ -128,12 +131,39 @@ def test_boxes_in_lps_are_warned_of(recwarn):
     affine[:3, 3] = torch.tensor([190.0, 320.0, -250.0])
     centre = affine[:3] @ torch.tensor([22.0, 30, 10, 1], dtype=torch.float64)
     ras = torch.cat([centre - 5, centre + 5])[None]
+    mirrored = ras * torch.tensor([-1.0, -1, 1, -1, -1, 1])
     scan = {"case_id": "case7", "image": MetaTensor(torch.from_numpy(hu), affine=affine)}
+    return scan, ras, mirrored[:, [3, 4, 2, 0, 1, 5]]
+
+
+def test_boxes_in_lps_are_warned_of(chest, recwarn):
+    scan, ras, lps = chest
     WarnIfMirroredd()({**scan, "box_ras_mm": ras})
     WarnIfMirroredd()({**scan, "box_ras_mm": []})
     WarnIfMirroredd(allow_missing_keys=True)(scan)
     assert not recwarn.list
-    mirrored = ras * torch.tensor([-1.0, -1, 1, -1, -1, 1])
-    lps = mirrored[:, [3, 4, 2, 0, 1, 5]]
     with pytest.warns(UserWarning, match="case7: box_ras_mm: 0 of 1 nodule centres lie in the lungs"):
         WarnIfMirroredd()({**scan, "box_ras_mm": lps})
+
+
+def test_only_the_first_scans_with_boxes_are_looked_at_each_once(chest, recwarn):
+    scan, _, lps = chest
+    check = WarnIfMirroredd(scans=2)
+    for case in ("a", "empty", "a", "b", "c"):
+        check({**scan, "case_id": case, "box_ras_mm": [] if case == "empty" else lps})
+    assert [str(warning.message).partition(":")[0] for warning in recwarn.list] == ["a", "b"]
+    with pytest.raises(ConfigError, match="scans is 0"):
+        WarnIfMirroredd(scans=0)
+
+
+def test_the_bundle_looks_at_the_frame_of_its_boxes():
+    from monai.bundle import ConfigParser
+
+    bundle = Path(__file__).parents[2] / "bundles" / "lung_nodule_ct_detection" / "configs"
+    for overlay in ("train", "evaluate"):
+        parser = ConfigParser()
+        layers = ("common", "train") if overlay == "train" else ("common", "inference", "evaluate")
+        parser.read_config([str(bundle / f"{name}.yaml") for name in layers])
+        where = "deterministic_transforms" if overlay == "train" else "preprocessing::transforms"
+        kinds = [type(step).__name__ for step in parser.get_parsed_content(where)]
+        assert kinds[:2] == ["LoadCased", "WarnIfMirroredd"]
