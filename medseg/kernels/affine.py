@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medseg.errors import DataError
 from medseg.kernels.jit import jit
+from medseg.kernels.resample import run_slabs
 
+PADDINGS = ("zeros", "border", "reflection")  # by the names that torch gives them; zeros stand for `outside`
 _BORDER = 1e-6  # keeps rounding from reading one voxel past the end
 
 
@@ -31,7 +34,25 @@ def _value(volume: npt.NDArray[Any], x: int, y: int, z: int, outside: float) -> 
 
 
 @jit
-def _at_border(volume: npt.NDArray[Any], x: float, y: float, z: float, outside: float) -> float:
+def _folded(at: float, size: int, padding: int) -> float:
+    """Where a place is looked up: unchanged, at the nearest voxel, or mirrored at the volume's edges."""
+    if padding == 0:
+        return at
+    if padding == 2:
+        beyond = abs(at + 0.5)
+        turns = np.floor(beyond / size)
+        rest = beyond - turns * size
+        at = rest - 0.5 if turns % 2 == 0 else size - rest - 0.5
+    return min(max(at, 0.0), size - 1.0)
+
+
+@jit
+def _at_border(volume: npt.NDArray[Any], x: float, y: float, z: float, outside: float, padding: int) -> float:
+    x, y, z = (
+        _folded(x, volume.shape[0], padding),
+        _folded(y, volume.shape[1], padding),
+        _folded(z, volume.shape[2], padding),
+    )
     i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
     total = 0.0
     for a in range(2):
@@ -58,10 +79,16 @@ def _within(volume: npt.NDArray[Any], x: np.float32, y: np.float32, z: np.float3
 
 @jit
 def _linear(
-    volume: npt.NDArray[np.float32], matrix: npt.NDArray[np.float64], outside: float, out: npt.NDArray[np.float32]
+    volume: npt.NDArray[np.float32],
+    matrix: npt.NDArray[np.float64],
+    outside: float,
+    padding: int,
+    first_plane: int,
+    last_plane: int,
+    out: npt.NDArray[np.float32],
 ) -> None:
     dx, dy, dz = matrix[0, 2], matrix[1, 2], matrix[2, 2]
-    for i in range(out.shape[0]):
+    for i in range(first_plane, last_plane):
         for j in range(out.shape[1]):
             x = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 3]
             y = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 3]
@@ -74,30 +101,45 @@ def _linear(
             first = min(first, out.shape[2])
             last = min(last, out.shape[2])
             for k in range(first):
-                out[i, j, k] = _at_border(volume, x + dx * k, y + dy * k, z + dz * k, outside)
+                out[i, j, k] = _at_border(volume, x + dx * k, y + dy * k, z + dz * k, outside, padding)
             for k in range(first, last):
                 out[i, j, k] = _within(volume, np.float32(x + dx * k), np.float32(y + dy * k), np.float32(z + dz * k))
             for k in range(last, out.shape[2]):
-                out[i, j, k] = _at_border(volume, x + dx * k, y + dy * k, z + dz * k, outside)
+                out[i, j, k] = _at_border(volume, x + dx * k, y + dy * k, z + dz * k, outside, padding)
 
 
 @jit
-def _nearest(volume: npt.NDArray[Any], matrix: npt.NDArray[np.float64], outside: Any, out: npt.NDArray[Any]) -> None:
-    for i in range(out.shape[0]):
+def _nearest(
+    volume: npt.NDArray[Any],
+    matrix: npt.NDArray[np.float64],
+    outside: Any,
+    padding: int,
+    first_plane: int,
+    last_plane: int,
+    out: npt.NDArray[Any],
+) -> None:
+    for i in range(first_plane, last_plane):
         for j in range(out.shape[1]):
-            x = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 3] + 0.5
-            y = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 3] + 0.5
-            z = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 3] + 0.5
+            x = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 3]
+            y = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 3]
+            z = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 3]
             for k in range(out.shape[2]):
-                a = int(np.floor(x + matrix[0, 2] * k))
-                b = int(np.floor(y + matrix[1, 2] * k))
-                c = int(np.floor(z + matrix[2, 2] * k))
+                a = int(np.floor(_folded(x + matrix[0, 2] * k, volume.shape[0], padding) + 0.5))
+                b = int(np.floor(_folded(y + matrix[1, 2] * k, volume.shape[1], padding) + 0.5))
+                c = int(np.floor(_folded(z + matrix[2, 2] * k, volume.shape[2], padding) + 0.5))
                 inside = 0 <= a < volume.shape[0] and 0 <= b < volume.shape[1] and 0 <= c < volume.shape[2]
                 out[i, j, k] = volume[a, b, c] if inside else outside
 
 
 def affine_linear(
-    volume: npt.NDArray[np.float32], matrix: npt.ArrayLike, *, shape: Sequence[int], outside: float = 0.0
+    volume: npt.NDArray[np.float32],
+    matrix: npt.ArrayLike,
+    *,
+    shape: Sequence[int],
+    outside: float = 0.0,
+    padding: str = "zeros",
+    threads: int = 1,
+    out: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
     """The volume `(X, Y, Z)` looked up linearly; beyond its last voxel centres it fades into `outside`.
 
@@ -106,22 +148,49 @@ def affine_linear(
         matrix: From output voxel indices to input voxel indices, 4x4 or 3x4.
         shape: Shape of the output.
         outside: What lies around the volume.
+        padding: Or what else lies there: "border", its last voxels for ever, or "reflection", the volume mirrored at
+            its edges again and again; "zeros" is `outside`.
+        threads: Threads to share the work; the voxels do not depend on it.
+        out: Where to put the result, instead of a new array.
+
+    Raises:
+        DataError: An unknown padding.
 
     >>> shift = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5]])
     >>> affine_linear(np.float32([[[1, 2, 4]]]), shift, shape=(1, 1, 3)).tolist()
     [[[1.5, 3.0, 2.0]]]
     """
-    out = np.empty(tuple(shape), dtype=np.float32)
+    target = np.empty(tuple(shape), dtype=np.float32) if out is None else out
     whole = np.ascontiguousarray(volume, dtype=np.float32)
-    _linear(whole, np.ascontiguousarray(matrix, dtype=np.float64), float(outside), out)
-    return out
+    steps, fold = np.ascontiguousarray(matrix, dtype=np.float64), _padding_number(padding)
+    run_slabs(
+        lambda first, last: _linear(whole, steps, float(outside), fold, first, last, target),
+        len(target),
+        threads=threads,
+    )
+    return target
 
 
 def affine_nearest(
-    volume: npt.NDArray[Any], matrix: npt.ArrayLike, *, shape: Sequence[int], outside: float = 0
+    volume: npt.NDArray[Any],
+    matrix: npt.ArrayLike,
+    *,
+    shape: Sequence[int],
+    outside: float = 0,
+    padding: str = "zeros",
+    threads: int = 1,
 ) -> npt.NDArray[Any]:
     """The volume `(X, Y, Z)` looked up at the nearest voxel, in its own type; arguments as in `affine_linear`."""
     out = np.empty(tuple(shape), dtype=volume.dtype)
     whole = np.ascontiguousarray(volume)
-    _nearest(whole, np.ascontiguousarray(matrix, dtype=np.float64), volume.dtype.type(outside), out)
+    steps, fold = np.ascontiguousarray(matrix, dtype=np.float64), _padding_number(padding)
+    fill = volume.dtype.type(outside)
+    run_slabs(lambda first, last: _nearest(whole, steps, fill, fold, first, last, out), len(out), threads=threads)
     return out
+
+
+def _padding_number(padding: str) -> int:
+    if padding not in PADDINGS:
+        msg = f"affine lookup: padding {padding!r} is none of {', '.join(PADDINGS)}."
+        raise DataError(msg)
+    return PADDINGS.index(padding)

@@ -25,9 +25,14 @@ def jit_ieee(function: Callable[P, R]) -> Callable[P, R]:
     return _compiled(function, error_model="numpy")
 
 
-def _compiled(function: Callable[P, R], *, error_model: str) -> Callable[P, R]:
+def jit_reassociate(function: Callable[P, R]) -> Callable[P, R]:
+    """As `jit_ieee`, but sums may be taken in another order, so that they vectorise; NaN and infinity stay."""
+    return _compiled(function, error_model="numpy", fastmath={"reassoc", "contract"})
+
+
+def _compiled(function: Callable[P, R], *, error_model: str, fastmath: bool | set[str] = False) -> Callable[P, R]:
     try:
-        compiled = numba.njit(cache=True, nogil=True, error_model=error_model)(function)
+        compiled = numba.njit(cache=True, nogil=True, error_model=error_model, fastmath=fastmath)(function)
     except RuntimeError:  # "cannot cache function ...: no locator available"
-        compiled = numba.njit(nogil=True, error_model=error_model)(function)
+        compiled = numba.njit(nogil=True, error_model=error_model, fastmath=fastmath)(function)
     return cast("Callable[P, R]", compiled)

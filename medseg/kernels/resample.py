@@ -84,6 +84,18 @@ def _linear_slab(
         _blend_planes(low, high, planes.weight[plane], ramp, rounded, out[plane].reshape(-1))
 
 
+@jit
+def _nearest_slab(
+    volume: npt.NDArray[Any], near: tuple[Indices, Indices, Indices], first: int, last: int, out: npt.NDArray[Any]
+) -> None:
+    planes, rows, columns = near
+    for x in range(first, last):
+        for y in range(out.shape[1]):
+            row = volume[planes[x], rows[y]]
+            for z in range(out.shape[2]):
+                out[x, y, z] = row[columns[z]]
+
+
 def resampled_shape(shape: Sequence[int], spacing_mm: Triple, *, new_spacing_mm: Triple) -> tuple[int, int, int]:
     """The voxels that cover the way from the first voxel's centre to the last one's, as MONAI's `Spacing` counts them.
 
@@ -123,7 +135,7 @@ def resample(
         new_spacing_mm: Voxel size wanted.
         new_shape: Shape wanted; `resampled_shape` when not given.
         flips: Axes to reverse before resampling: the result is that for `np.flip(volume, axes)`.
-        order: 1, linear, or 3, cubic B-spline (for which a float32 copy of the volume is made).
+        order: 1, linear, or 3, cubic B-spline (for which a float32 copy of the volume is made); 0, the nearest voxel.
         window: Intensities `(low, high)` that become 0 and 1 after interpolation; those beyond are clipped.
         dtype: float32, or int16 for voxels to be stored: linear only, rounded to the nearest (to the even one of two)
             and held at the ends of the type. NaN has no place in it.
@@ -141,31 +153,80 @@ def resample(
         >>> resample(slices, (1, 1, 2), new_spacing_mm=(1, 1, 1), window=(0, 40)).ravel().tolist()
         [0.0, 0.125, 0.25, 0.375, 0.5]
     """
-    _check(volume, spacing_mm, new_spacing_mm, order=order)
-    _check_dtype(np.dtype(dtype), order=order)
+    _check(volume, order=order)
+    _check_spacings(spacing_mm, new_spacing_mm)
     shape = new_shape or resampled_shape(volume.shape, spacing_mm, new_spacing_mm=new_spacing_mm)
     if len(shape) != 3 or min(shape) < 1:
         msg = f"resample: new shape {tuple(shape)} is not three counts of at least 1."
         raise DataError(msg)
-    reverse = [flip != (stride < 0) for flip, stride in zip(flips, volume.strides, strict=True)]
+    x, y, z = (
+        _positions(volume.shape[axis], shape[axis], step=new_spacing_mm[axis] / spacing_mm[axis], flip=flips[axis])
+        for axis in range(3)
+    )
+    return resample_at(volume, (x, y, z), order=order, window=window, dtype=dtype, threads=threads)
+
+
+def resample_at(
+    volume: npt.NDArray[Any],
+    positions: Sequence[npt.NDArray[np.float64]],
+    *,
+    order: int = 1,
+    window: tuple[float, float] | None = None,
+    dtype: npt.DTypeLike = np.float32,
+    threads: int = 1,
+    out: npt.NDArray[Any] | None = None,
+) -> npt.NDArray[Any]:
+    """A volume wherever planes across its axes cross; as `resample`, for any places.
+
+    Args:
+        volume: See `resample`.
+        positions: For each axis where the planes lie, in voxels, in any direction; those beyond the volume are
+            taken as at its end.
+        order: 0, the nearest voxel (of two that are as near, the even one), 1 or 3.
+        window: See `resample`; not with order 0.
+        dtype: See `resample`; with order 0 any.
+        threads: See `resample`.
+        out: Where to put the result, instead of a new array.
+
+    Returns:
+        Volume `(len of each positions)`.
+
+    Raises:
+        DataError: See `resample`; or `out` does not fit.
+
+    Example:
+        >>> at = np.zeros(1), np.zeros(1), np.array([1.5, 0.0])
+        >>> resample_at(np.array([[[4, 8, 16]]]), at).ravel().tolist()
+        [12.0, 4.0]
+    """
+    _check(volume, order=order)
+    _check_dtype(np.dtype(dtype), order=order)
+    shape = tuple(len(places) for places in positions)
+    if len(shape) != 3 or min(shape) < 1 or (out is not None and (out.shape != shape or out.dtype != dtype)):
+        where = "" if out is None else f" into {out.dtype} of shape {out.shape}"
+        msg = f"resample: {shape} places{where} are not three counts of at least 1, or do not fit."
+        raise DataError(msg)
     # From here on the axes stand in the order in which they lie in memory, slowest first, so that rows are contiguous.
     axes = sorted(range(3), key=lambda axis: (volume.shape[axis] > 1, -abs(volume.strides[axis])))
-    steps = [new_spacing_mm[axis] / spacing_mm[axis] for axis in axes]
-    data = _plain(volume, axes)
-    out = np.empty([shape[axis] for axis in axes], dtype=dtype)
-    positions = [
-        _positions(data.shape[place], out.shape[place], step=steps[place], flip=reverse[axis])
-        for place, axis in enumerate(axes)
-    ]
-    work = _slab_work(data, positions, out, order=order, ramp=ramp_of(window))
-    run_slabs(work, len(out), threads=threads)
-    return out.transpose(np.argsort(axes))
+    data, back = _plain(volume, axes), np.argsort(axes)
+    placed = [_read_forwards(positions[axis], volume.shape[axis], backwards=volume.strides[axis] < 0) for axis in axes]
+    direct = out is not None and out.transpose(axes).flags.c_contiguous
+    target = out.transpose(axes) if out is not None and direct else np.empty([shape[a] for a in axes], dtype=dtype)
+    run_slabs(_slab_work(data, placed, target, order=order, ramp=ramp_of(window)), len(target), threads=threads)
+    if out is None:
+        return target.transpose(back)
+    if not direct:
+        out[...] = target.transpose(back)
+    return out
 
 
 def _slab_work(
     data: npt.NDArray[Any], positions: list[npt.NDArray[np.float64]], out: npt.NDArray[Any], *, order: int, ramp: Ramp
 ) -> Callable[[int, int], None]:
     x, y, z = positions
+    if order == 0:
+        near = (_nearest(x), _nearest(y), _nearest(z))
+        return lambda first, last: _nearest_slab(data, near, first, last, out)
     if order == 1:
         nx, ny, nz = data.shape
         linear = (_linear_taps(x, nx), _linear_taps(y, ny), _linear_taps(z, nz))
@@ -194,6 +255,16 @@ def _positions(count: int, new_count: int, *, step: float, flip: bool) -> npt.ND
     return count - 1.0 - positions if flip else positions
 
 
+def _read_forwards(places: npt.NDArray[np.float64], count: int, *, backwards: bool) -> npt.NDArray[np.float64]:
+    """The same places, within the volume, for an axis that is read as it lies in memory."""
+    inside: npt.NDArray[np.float64] = np.clip(places, 0.0, count - 1.0)
+    return count - 1.0 - inside if backwards else inside
+
+
+def _nearest(positions: npt.NDArray[np.float64]) -> Indices:
+    return np.rint(positions).astype(np.uint32)
+
+
 def _linear_taps(positions: npt.NDArray[np.float64], count: int) -> Taps:
     low = np.floor(positions)
     weight = (positions - low).astype(np.float32)
@@ -214,13 +285,16 @@ def _plain(volume: npt.NDArray[Any], axes: list[int]) -> npt.NDArray[Any]:
     return volume
 
 
-def _check(volume: npt.NDArray[Any], spacing_mm: Triple, new_spacing_mm: Triple, *, order: int) -> None:
-    if order not in (1, 3):
-        msg = f"resample: order {order} is neither 1 (linear) nor 3 (cubic)."
+def _check(volume: npt.NDArray[Any], *, order: int) -> None:
+    if order not in (0, 1, 3):
+        msg = f"resample: order {order} is neither 1 (linear) nor 3 (cubic), nor 0 (nearest) for given places."
         raise DataError(msg)
     if volume.ndim != 3 or not volume.size or volume.dtype.kind not in "biuf":
         msg = f"resample: {volume.dtype} array of shape {volume.shape} is not a 3-D volume of real numbers."
         raise DataError(msg)
+
+
+def _check_spacings(spacing_mm: Triple, new_spacing_mm: Triple) -> None:
     for name, sizes in (("spacing", spacing_mm), ("new spacing", new_spacing_mm)):
         if len(sizes) != 3 or not all(math.isfinite(size) and size > 0 for size in sizes):
             msg = f"resample: {name} {tuple(sizes)} is not three positive voxel sizes in mm. Mend the scan's header."
@@ -228,6 +302,6 @@ def _check(volume: npt.NDArray[Any], spacing_mm: Triple, new_spacing_mm: Triple,
 
 
 def _check_dtype(dtype: np.dtype[Any], *, order: int) -> None:
-    if dtype != np.float32 and (dtype != np.int16 or order != 1):
+    if order and dtype != np.float32 and (dtype != np.int16 or order != 1):
         msg = f"resample: dtype {dtype} with order {order} is neither float32 nor, with order 1, int16."
         raise DataError(msg)

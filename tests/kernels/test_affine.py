@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from medseg.errors import DataError
 from medseg.kernels.affine import affine_linear, affine_nearest
 
 RNG = np.random.default_rng(0)
@@ -56,3 +57,22 @@ def test_far_away_there_is_only_outside():
     matrix = np.eye(4)
     matrix[:3, 3] = 1e6
     assert (affine_linear(np.ones((3, 3, 3), np.float32), matrix, shape=(2, 2, 2), outside=-1.0) == -1).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("padding", "mode"), [("border", "nearest"), ("reflection", "reflect")])
+def test_paddings_are_scipys(seed, padding, mode):
+    volume, matrix = RNG.normal(size=(9, 8, 7)).astype(np.float32), _turned(seed)
+    matrix[:3, 3] -= 5
+    points = np.stack(np.meshgrid(*map(np.arange, (9, 8, 9)), indexing="ij"), axis=-1) @ matrix[:3, :3].T
+    expected = ndimage.map_coordinates(
+        volume.astype(np.float64), np.moveaxis(points + matrix[:3, 3], -1, 0), order=1, mode=mode
+    )
+    for threads in (1, 3):
+        got = affine_linear(volume, matrix, shape=(9, 8, 9), padding=padding, threads=threads)
+        np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+def test_an_unknown_padding_is_refused():
+    with pytest.raises(DataError, match="'wrap' is none of zeros, border, reflection"):
+        affine_linear(np.ones((2, 2, 2), np.float32), np.eye(4), shape=(2, 2, 2), padding="wrap")

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from medseg.errors import DataError
-from medseg.kernels.resample import resample, resampled_shape
+from medseg.kernels.resample import resample, resample_at, resampled_shape
 
 SHAPES = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9)
 SPACINGS = st.tuples(*[st.floats(0.3, 5.0)] * 3)
@@ -226,3 +226,25 @@ def test_int16_ends_where_the_type_does():
 def test_other_dtypes_are_refused(dtype, order):
     with pytest.raises(DataError, match=r"neither float32 nor, with order 1, int16"):
         resample(np.zeros((2, 2, 2)), (1, 1, 1), new_spacing_mm=(1, 1, 1), dtype=dtype, order=order)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SHAPES, st.permutations(range(3)), st.sampled_from([0, 1]), st.integers(0, 2**31))
+def test_any_places_are_looked_up(shape, order, degree, seed):
+    rng = np.random.default_rng(seed)
+    volume = rng.integers(-1024, 3000, size=shape).astype(np.int16).transpose(order)
+    places = [rng.uniform(-2, count + 1, size=4) for count in volume.shape]
+    inside = [np.clip(at, 0, count - 1) for at, count in zip(places, volume.shape, strict=True)]
+    wide = volume.astype(np.float64)
+    want = ndimage.map_coordinates(wide, np.meshgrid(*inside, indexing="ij"), order=degree, mode="nearest")
+    out = np.empty((4, 4, 4), np.float32)
+    assert resample_at(volume, places, order=degree, out=out) is out
+    np.testing.assert_allclose(out, want, rtol=1e-5, atol=2e-3)
+    np.testing.assert_array_equal(resample_at(volume, places, order=degree), out)
+
+
+def test_places_and_room_must_fit():
+    with pytest.raises(DataError, match="do not fit"):
+        resample_at(np.zeros((2, 2, 2)), [np.zeros(1)] * 3, out=np.empty((2, 1, 1), np.float32))
+    with pytest.raises(DataError, match="not three counts"):
+        resample_at(np.zeros((2, 2, 2)), [np.zeros(0)] * 3)
