@@ -219,9 +219,25 @@ def _metrics(value: Any, task: Task, path: Path) -> tuple[str, ...]:
 def _seconds(value: Any, path: Path) -> float | None:
     if value is None:
         return None
+    try:
+        return parse_seconds(value)
+    except ConfigError:
+        raise _wrong(path, "budget: time_budget", value, "a time such as 20min, 90s or 2h") from None
+
+
+def parse_seconds(value: Any) -> float:
+    """Seconds of a time such as `20min`.
+
+    Raises:
+        ConfigError: When it is none.
+
+    >>> parse_seconds("1.5min")
+    90.0
+    """
     told = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h)\s*", value) if isinstance(value, str) else None
     if not told or float(told[1]) <= 0:
-        raise _wrong(path, "budget: time_budget", value, "a time such as 20min, 90s or 2h")
+        msg = f"{value!r} is no time. Wanted one such as 20min, 90s or 2h."
+        raise ConfigError(msg)
     return float(told[1]) * _UNITS[told[2]]
 
 

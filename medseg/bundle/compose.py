@@ -27,12 +27,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "evaluate": ("common", "inference", "evaluate"),
 }
 _CONTRACT = """
-bundle_root dataset_dir datalist fold output_dir ckpt_path device amp seed epochs val_interval batch_size num_workers
+bundle_root dataset_dir datalist fold output_dir ckpt_path device amp seed epochs val_interval batch_size num_workers cache_dir
 roi_size samples_per_epoch learning_rate modalities label_convention handlers tta runtime max_memory_mb network_def
 """
 CONTRACT_KEYS = frozenset(_CONTRACT.split())
 # The loader is the one part below the top level that a distributed run must reach.
 _LOADER_IDS = ("train::dataloader", "train::sampler")
+_ADDED = "+train::handlers"  # and the handlers, which it may add to
 # The resolved config in a run folder, and what in it says where it ran rather than what was learnt.
 CONFIG = "config.yaml"
 _OF_THE_PLACE = frozenset(
@@ -259,10 +260,10 @@ def _top_keys(root: Path, name: str) -> set[str]:
 def _lay_preset(composition: Composition, document: Document) -> None:
     for key, value in document.content.items():
         id_ = ids.normalize(str(key).removeprefix("+"))
-        if id_ not in CONTRACT_KEYS and not id_.startswith(_LOADER_IDS):
+        if id_ not in CONTRACT_KEYS and not id_.startswith(_LOADER_IDS) and str(key) != _ADDED:
             line = document.lines.get(str(key))
             where = f"{document.path}:{line}" if line else str(document.path)
-            allowed = ", ".join([*sorted(CONTRACT_KEYS), *_LOADER_IDS])
+            allowed = ", ".join([*sorted(CONTRACT_KEYS), *_LOADER_IDS, _ADDED])
             msg = f"{where}: a preset may not touch {id_!r}, only {allowed}. Set it in the bundle or as an override."
             raise ConfigError(msg)
         # A preset lies over any workflow of any bundle; what that one does not have, it does not need.

@@ -15,6 +15,8 @@ from medseg.engines.handler_group import HandlerGroup
 from medseg.engines.interrupt import Interrupt, Interrupted
 from medseg.engines.loader import CaseLoader, make_loader
 from medseg.engines.metrics_csv import MetricsCsv
+from medseg.engines.mlflow_log import MlflowLog
+from medseg.engines.native_stream import NativeStream
 from medseg.engines.param_groups import decay_weights_only
 from medseg.engines.progress import Progress
 from medseg.engines.region_dice import region_dice
@@ -39,6 +41,8 @@ __all__ = [
     "Interrupt",
     "Interrupted",
     "MetricsCsv",
+    "MlflowLog",
+    "NativeStream",
     "Progress",
     "RunCheckpoint",
     "RunEvents",

@@ -20,7 +20,7 @@ def test_every_file_is_found_as_a_preset() -> None:
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_a_preset_says_how_and_not_what(path: Path) -> None:
     document = read_document(path)
-    assert document.content.keys() <= CONTRACT_KEYS | {"train::dataloader", "train::sampler"}
+    assert document.content.keys() <= CONTRACT_KEYS | {"train::dataloader", "train::sampler", "+train::handlers"}
     # Stock MONAI reads presets too, when they are listed after a bundle's files.
     assert document.traps == ()
     assert path.read_text(encoding="utf-8").startswith("#")
