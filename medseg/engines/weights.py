@@ -27,9 +27,7 @@ def read_saved(path: str | Path) -> Any:
         raise WeightsError(msg)
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
+            return _read_safetensors(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
         raise _damaged(path, error) from error
@@ -37,6 +35,31 @@ def read_saved(path: str | Path) -> Any:
         if type(error).__module__.startswith("safetensors"):
             raise _damaged(path, error) from error
         raise
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors, those under several names too: safetensors keeps such a one once and notes its other names."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+        others = file.metadata() or {}
+    return tensors | {name: tensors[kept] for name, kept in others.items() if kept in tensors and name not in tensors}
+
+
+def save_safetensors(weights: Mapping[str, torch.Tensor], target: Path) -> None:
+    """Write weights as safetensors; tensors that are equal are written once, as `safetensors.torch.save_model` does."""
+    from safetensors.torch import save_file
+
+    kept: dict[tuple[Any, ...], str] = {}
+    others: dict[str, str] = {}
+    for name in sorted(weights):
+        content = weights[name].detach().cpu().contiguous()
+        data = content.reshape(-1).view(torch.uint8).numpy().tobytes()
+        first = kept.setdefault((content.dtype, tuple(content.shape), data), name)
+        if first != name:
+            others[name] = first
+    save_file({name: weights[name].contiguous() for name in kept.values()}, target, metadata={"format": "pt", **others})
 
 
 def _damaged(path: Path, error: Exception) -> WeightsError:
