@@ -156,7 +156,7 @@ class WarnIfMirroredd(Transform):
             raise ConfigError(msg)
         self.image_key, self.box_ras_key, self.allow_missing_keys = image_key, box_ras_key, allow_missing_keys
         self.scans = scans
-        self._seen: set[str] = set()
+        self._seen = _Seen()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the item unchanged."""
@@ -175,10 +175,22 @@ class WarnIfMirroredd(Transform):
     def _is_wanted(self, case_id: str) -> bool:
         if self.scans is None:
             return True
-        if case_id in self._seen or len(self._seen) >= self.scans:
+        if case_id in self._seen.cases or len(self._seen.cases) >= self.scans:
             return False
-        self._seen.add(case_id)
+        self._seen.cases.add(case_id)
         return True
+
+
+class _Seen:
+    """Cases that were looked at. Shown it is always the same, for a cache goes by what transforms are built with."""
+
+    __slots__ = ("cases",)
+
+    def __init__(self) -> None:
+        self.cases: set[str] = set()
+
+    def __repr__(self) -> str:
+        return "_Seen()"
 
 
 def affine_of(item: Mapping[Hashable, Any], image_key: Hashable) -> Affine:

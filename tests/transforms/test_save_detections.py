@@ -1,4 +1,5 @@
 import json
+import pickle
 from pathlib import Path
 
 import nibabel as nib
@@ -152,6 +153,8 @@ def test_only_the_first_scans_with_boxes_are_looked_at_each_once(chest, recwarn)
     for case in ("a", "empty", "a", "b", "c"):
         check({**scan, "case_id": case, "box_ras_mm": [] if case == "empty" else lps})
     assert [str(warning.message).partition(":")[0] for warning in recwarn.list] == ["a", "b"]
+    assert pickle.loads(pickle.dumps(check))._seen.cases == {"a", "b"}
+    assert repr(check._seen) == repr(WarnIfMirroredd()._seen)  # by which a cache of transformed cases goes
     with pytest.raises(ConfigError, match="scans is 0"):
         WarnIfMirroredd(scans=0)
 
