@@ -16,6 +16,7 @@ from monai.transforms import Compose, Cropd, Transform
 from monai.transforms.traits import MultiSampleTrait, RandomizableTrait
 from rich.progress import track
 
+from medseg.cache import CaseStore
 from medseg.engines.draws import Draw
 from medseg.engines.randomness import seeded
 from medseg.errors import ConfigError, DataError, MedsegError, NumericError, WeightsError
@@ -35,14 +36,21 @@ class CaseDataset(Dataset):
     """Samples of cases, the same in any process, in any order, after any resume.
 
     The transforms up to the first random one are a function of the case; their result is kept in memory for
-    the first `cache_cases` cases. The rest runs with the seed of the draw. An integer index works as well
+    the first `cache_cases` cases, or on disk for all of them, where `cache_dir` names a folder. The rest runs with the
+    seed of the draw. An integer index works as well
     (validation): its seed is a function of the index.
 
     Args:
         data: items, each a dictionary with `case_id`, `image` and so on.
         transform: a MONAI Compose, one transform, or a sequence of transforms.
         seed: seed of samples asked for by integer index.
-        cache_cases: keep this many cases in memory (each of the size that the fixed transforms make it).
+        cache_cases: keep this many cases in memory (each of the size that the fixed transforms make it); without effect
+            where there is a cache_dir.
+        cache_dir: keep all cases in this folder, which all loader processes and ranks of a machine, and later runs,
+            share; see `medseg.cache.CaseStore`. No sample changes by it.
+
+    Raises:
+        ConfigError: The cache_dir cannot be made, or the fixed transforms cannot be told apart from others.
     """
 
     def __init__(
@@ -52,12 +60,15 @@ class CaseDataset(Dataset):
         *,
         seed: int = 0,
         cache_cases: int = 0,
+        cache_dir: str | Path | None = None,
     ) -> None:
         super().__init__(data, transform)
-        self.seed, self.cache_cases = seed, cache_cases
+        self.seed, self.cache_cases = seed, cache_cases if cache_dir is None else 0
         self._cache: dict[int, Any] = {}
         self._steps = self.transform.flatten() if type(self.transform) is Compose else self.transform
         self._fixed = _fixed_steps(self._steps)
+        keeps = cache_dir is not None and self._fixed > 0
+        self._store = CaseStore(cache_dir, self._steps.transforms[: self._fixed]) if keeps and cache_dir else None
 
     def __getitem__(self, draw: Draw | int) -> Any:  # type: ignore[override]
         if not isinstance(draw, Draw):
@@ -94,13 +105,20 @@ class CaseDataset(Dataset):
     def _sample(self, draw: Draw) -> Any:
         with seeded(draw.seed), torch.no_grad():
             self._steps.set_random_state(seed=draw.seed)
-            if draw.case not in self._cache:
+            cached, step = self._kept(draw.case), self._fixed
+            if cached is None:
                 return self._steps(deepcopy(self.data[draw.case]))
-            cached, step = self._cache[draw.case], self._fixed
             if self._first_random_step_only_crops():
                 sample = self._steps(_borrowed(cached), start=step, end=step + 1)
                 return self._steps(_owned(sample), start=step + 1)
-            return self._steps(deepcopy(cached), start=step)
+            # what comes from disk is this process's own already
+            return self._steps(deepcopy(cached) if self._store is None else cached, start=step)
+
+    def _kept(self, index: int) -> Any:
+        """The result of the fixed transforms where it is kept, in memory or on disk."""
+        if self._store is None:
+            return self._cache.get(index)
+        return self._store.get(index, self.data[index], lambda: self._fix(index))
 
     def _first_random_step_only_crops(self) -> bool:
         steps = self._steps.transforms

@@ -87,7 +87,7 @@ def _unpacked(path: Path, count: int | None = None) -> bytes:
             with path.open("rb") as file:
                 return file.read(count)
         if count is None:
-            return gzip.decompress(path.read_bytes())
+            return _inflated(path.read_bytes())
         with gzip.open(path) as packed:
             return packed.read(count)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -95,6 +95,18 @@ def _unpacked(path: Path, count: int | None = None) -> bytes:
         raise DataError(msg) from error
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _inflated(data: bytes) -> bytes:
+    """All of a gzip's bytes, its checksum verified; by isal where it is installed, in half of zlib's time."""
+    try:
+        from isal import igzip
+    except ImportError:
+        return gzip.decompress(data)
+    try:
+        return bytes(igzip.decompress(data))
+    except Exception:  # whatever isal says of a damaged file, zlib says it as everywhere else
+        return gzip.decompress(data)
 
 
 def _image_class(data: bytes) -> Any:

@@ -1,0 +1,61 @@
+"""Unpacking .nii.gz by isal: the same bytes as zlib, the same errors, and no need for it."""
+
+from __future__ import annotations
+
+import builtins
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medseg.errors import DataError
+from medseg.volumes import Volume, read_volume, write_volume
+from medseg.volumes.nifti_files import _inflated
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    array = np.random.default_rng(0).integers(0, 9, (20, 21, 22), dtype=np.int16)
+    path = tmp_path / "scan.nii.gz"
+    write_volume(path, array, Volume(array=array, affine_ras_mm=np.eye(4), path=path, header=None))
+    return path
+
+
+@pytest.fixture(params=["isal", "zlib"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "isal":
+        pytest.importorskip("isal", reason="the extra medseg[fast] is not installed")
+        return "isal"
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.partition(".")[0] == "isal":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    return "zlib"
+
+
+def test_the_bytes_are_those_of_zlib(file: Path, library: str) -> None:
+    data = file.read_bytes()
+    assert _inflated(data) == gzip.decompress(data)
+    assert _inflated(data + data) == gzip.decompress(data + data)  # members one after the other
+
+
+@pytest.mark.parametrize("damage", ["cut", "checksum", "inside", "not packed"])
+def test_a_damaged_file_is_one_line(file: Path, library: str, damage: str) -> None:
+    data = bytearray(file.read_bytes())
+    if damage == "cut":
+        data = data[: len(data) // 2]
+    elif damage == "checksum":
+        data[-6] ^= 1
+    elif damage == "inside":
+        data[len(data) // 2] ^= 0xFF
+    else:
+        data = bytearray(b"no gzip at all")
+    file.write_bytes(bytes(data))
+    with pytest.raises(DataError, match=r"scan.nii.gz: truncated or damaged gzip; copy or download it again"):
+        read_volume(file)
