@@ -105,3 +105,27 @@ def test_only_the_surest_are_pictured(pictured: Path) -> None:
 
 def test_a_detector_s_scores_are_made_again_by_its_own_protocol(pictured: Path) -> None:
     assert "--task detection --protocol luna16" in text_of(write_report(pictured).read_text())
+
+
+def test_a_report_of_forty_scans_stays_small(tmp_path: Path) -> None:
+    """Crops of pure noise, 25 marks in each scan: nothing is harder to compress."""
+    rng, rows, nodules = np.random.default_rng(0), [], []
+    run = tmp_path / "run"
+    for scan in range(40):
+        case = f"scan{scan:02d}"
+        nodules.append(f"{case},0,0,0,8\n")
+        boxes = [[40 * n - 4, -4, -4, 40 * n + 4, 4, 4] for n in range(25)]
+        scores = np.sort(rng.random(25))[::-1]
+        rows += [f"{case},{-40 * n},0,0,{score:.6f}\n" for n, score in enumerate(scores)]
+        folder = run / "predictions" / case
+        write_detections(folder / "detections.json", make_detections(case, boxes, scores))
+        (folder / "crops").mkdir()
+        for rank in range(1, 26):
+            noise = rng.integers(0, 256, (96, 288), dtype=np.uint8)
+            (folder / "crops" / f"{rank:02d}.png").write_bytes(grey_png(noise))
+    (tmp_path / "marks.csv").write_text(f"{HEADER}probability\n{''.join(rows)}")
+    (tmp_path / "nodules.csv").write_text(f"{HEADER}diameter_mm\n{''.join(nodules)}")
+    evaluate_luna16(tmp_path / "marks.csv", tmp_path / "nodules.csv", out_dir=run / "evaluation")
+    path = write_report(run)
+    assert "Nodules 40 of 40" in text_of(path.read_text())
+    assert path.stat().st_size < 15_000_000
