@@ -67,23 +67,25 @@ def test_the_weights_say_that_they_have_seen_none_of_the_60() -> None:
 
 def test_the_weights_are_small_and_those_of_the_network() -> None:
     from monai.bundle import ConfigParser
-    from safetensors.torch import load_file
+
+    from medseg.engines.weights import read_weights
 
     path = BUNDLE / "models" / "model.safetensors"
     assert path.stat().st_size < 6e6
     parser = ConfigParser()
     parser.read_config(str(BUNDLE / "configs" / "common.yaml"))
     wanted = {name: tuple(value.shape) for name, value in parser.get_parsed_content("network_def").state_dict().items()}
-    assert {name: tuple(value.shape) for name, value in load_file(path).items()} == wanted
+    assert {name: tuple(value.shape) for name, value in read_weights(path).items()} == wanted
 
 
 def test_freezing_writes_the_weights_as_consumers_of_monai_read_them(tmp_path: Path) -> None:
     import torch
-    from safetensors.torch import load_file
+
+    from medseg.engines.weights import read_weights
 
     assert not medseg("bundle", "freeze", BUNDLE, "-o", tmp_path / "frozen_segmentation")
     frozen = torch.load(tmp_path / "frozen_segmentation" / "models" / "model.pt", weights_only=True)
-    shipped = load_file(BUNDLE / "models" / "model.safetensors")
+    shipped = read_weights(BUNDLE / "models" / "model.safetensors")
     assert frozen.keys() == shipped.keys()
     assert all(torch.equal(frozen[name], shipped[name]) for name in shipped)
     config = json.loads((tmp_path / "frozen_segmentation" / "configs" / "inference.json").read_text())
