@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format notebooks clean
+.PHONY: help demo test lint format notebooks bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -32,6 +32,10 @@ format: $(STAMP)  ## sort imports, mend what ruff can mend, and format
 
 notebooks: $(STAMP)  ## the .ipynb of every notebook from its source
 	$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
+
+bench: $(STAMP)  ## the benchmarks beside their peers, into benchmarks/RESULTS.md; hours
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -r benchmarks/requirements.txt
+	$(BIN)/python benchmarks/run_all.py $(BENCH)
 
 clean:  ## remove the environment and the caches (not runs/)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
