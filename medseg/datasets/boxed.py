@@ -84,7 +84,7 @@ def boxes_of_entry(entry: Mapping[str, Any], *, where: str) -> Item:
 
 
 def box_faults(facts: Mapping[str, Any], shape: Sequence[int], affine_ras_mm: npt.ArrayLike) -> list[str]:
-    """What is wrong with the boxes of a scan, a line for each: no size, or a centre outside the voxels."""
+    """What is wrong with the boxes of a scan, a line for each: no size, a centre outside the voxels, or there twice."""
     try:
         boxes = as_boxes(facts.get("box_ras_mm", []), where="box_ras_mm")
     except (DataError, TypeError, ValueError) as error:
@@ -95,13 +95,16 @@ def box_faults(facts: Mapping[str, Any], shape: Sequence[int], affine_ras_mm: np
     valid = valid_boxes(boxes)
     middle = points_to_voxel(affine_ras_mm, box_centres(boxes))
     inside = np.all((middle >= 0) & (middle < np.asarray(shape[:3])), axis=1)
-    faults = []
+    faults, seen = [], list[list[float]]()
     for box, is_valid, is_inside in zip(boxes.tolist(), valid.tolist(), inside.tolist(), strict=True):
         text = ", ".join(f"{value:.1f}" for value in box)
         if not is_valid:
             faults.append(f"box ({text}) mm is not finite or has no size along an axis")
         elif not is_inside:
             faults.append(f"box ({text}) mm has its centre outside the scan")
+        elif box in seen:
+            faults.append(f"box ({text}) mm is there twice")
+        seen.append(box)
     return faults
 
 

@@ -31,7 +31,7 @@ CHECKS: dict[str, Check] = {
     "grid": Check(level="error", what="modalities or label lie on different grids (shape, spacing, place)"),
     "not-finite": Check(level="error", what="NaN or infinite voxels"),
     "label-values": Check(level="error", what="label values outside the convention, or no whole numbers"),
-    "boxes": Check(level="error", what="a box has no size, or its centre lies outside the scan"),
+    "boxes": Check(level="error", what="a box has no size, its centre lies outside the scan, or it is there twice"),
     "convention": Check(level="error", what="the dataset declares another label convention than was asked for"),
     "duplicate": Check(level="error", what="two scans hold the same voxels"),
     "leakage": Check(level="error", what="a patient stands in two folds, or in training and test"),

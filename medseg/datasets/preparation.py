@@ -24,7 +24,7 @@ from medseg.datasets.layouts import take_inventory
 from medseg.datasets.part import gigabytes
 from medseg.datasets.prepared_scan import LUNA16_SPACING_MM
 from medseg.datasets.scan_workers import Outcome, Task, fingerprint, run_tasks
-from medseg.datasets.splits import datalist_of, split_cases, write_datalist
+from medseg.datasets.splits import datalist_of, refuse_lost_boxes, split_cases, write_datalist
 from medseg.errors import ConfigError, DataError
 from medseg.kernels.resample import Triple
 from medseg.record import usable_cores
@@ -85,6 +85,7 @@ def prepare_dataset(
     _check_arguments(spacing_mm, workers)
     taken, out = take_inventory(folder), Path(out_dir)
     _check_inventory(taken)
+    refuse_lost_boxes(taken)
     _check_out(taken, out)
     try:
         out.mkdir(parents=True, exist_ok=True)

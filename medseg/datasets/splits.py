@@ -118,8 +118,9 @@ def datalist_of(inventory: Inventory, split: Split) -> dict[str, Any]:
     `split.ids_sha256` has the sha256 of the ids of each section and fold, see `ids_sha256`.
 
     Raises:
-        DataError: When a case lacks a modality or its label.
+        DataError: When a case lacks a modality or its label, or a nodule its size.
     """
+    refuse_lost_boxes(inventory)
     cases = [_placed(case, split.fold_of.get(case.case_id)) for case in inventory.cases]
     for case in cases:
         _check_complete(case, inventory)
@@ -137,6 +138,18 @@ def datalist_of(inventory: Inventory, split: Split) -> dict[str, Any]:
         if listed or section == "training":
             content[section] = [_entry(case, inventory) for case in listed]
     return content
+
+
+def refuse_lost_boxes(inventory: Inventory) -> None:
+    """Refuses a dataset in which a finding has no box: left out, it would train as background.
+
+    Raises:
+        DataError: With the first such finding.
+    """
+    lost = [found.message for found in inventory.findings if found.check == "boxes"]
+    if lost:
+        msg = f"{inventory.source or inventory.folder}: {lost[0]} ({len(lost)} such; medseg data verify lists them.)"
+        raise DataError(msg)
 
 
 def write_datalist(file: Path, content: Mapping[str, Any], *, force: bool = False) -> None:

@@ -9,6 +9,7 @@ from medseg.datasets import luna16
 from medseg.datasets.boxed import boxes_of_entry, detection_items
 from medseg.datasets.layouts import take_inventory
 from medseg.datasets.phantoms import make_luna16_phantom, write_luna16_phantoms
+from medseg.datasets.preparation import prepare_dataset
 from medseg.datasets.registry import DATASETS
 from medseg.datasets.splits import datalist_of, split_cases, write_datalist
 from medseg.datasets.verify import verify_dataset
@@ -246,6 +247,27 @@ def test_two_folds_leave_none_to_train_on(folder):
 def test_boxes_that_cannot_be_are_one_line(entry, message):
     with pytest.raises(DataError, match=message):
         boxes_of_entry(entry, where="c1")
+
+
+@pytest.mark.parametrize("diameter", ["0", "-1"])
+def test_a_nodule_without_a_size_is_not_trained_as_background(folder, diameter, tmp_path):
+    table = folder / "annotations.csv"
+    head, first, *others = table.read_text().splitlines()
+    table.write_text("\n".join([head, ",".join([*first.split(",")[:4], diameter]), *others]))
+    for use in (
+        lambda: detection_items(dataset_dir=folder),
+        lambda: datalist_of(take_inventory(folder), split_cases(take_inventory(folder))),
+        lambda: prepare_dataset(folder, tmp_path / "out", workers=1),
+    ):
+        with pytest.raises(DataError, match=rf"annotations.csv: scan .* diameter {diameter} mm has no box.*\(1 such"):
+            use()
+    assert ("boxes", "error") in _found(folder)
+
+
+def test_verify_finds_a_nodule_that_is_there_twice(folder):
+    table = folder / "annotations.csv"
+    table.write_text(table.read_text() + table.read_text().splitlines()[1] + "\n")
+    assert _found(folder) == [("boxes", "error")]
 
 
 @pytest.mark.parametrize(
