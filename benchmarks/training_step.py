@@ -54,7 +54,7 @@ class Step:
         self.optimiser.zero_grad()
         value.backward()
         self.optimiser.step()
-        return float(value)
+        return float(value.detach())
 
 
 def main() -> None:

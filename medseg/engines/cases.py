@@ -108,11 +108,12 @@ class CaseDataset(Dataset):
             cached, step = self._kept(draw.case), self._fixed
             if cached is None:
                 return self._steps(deepcopy(self.data[draw.case]))
+            # what comes from disk is this sample's own already
+            ours = self._store is not None
             if self._first_random_step_only_crops():
-                sample = self._steps(_borrowed(cached), start=step, end=step + 1)
+                sample = self._steps(cached if ours else _borrowed(cached), start=step, end=step + 1)
                 return self._steps(_owned(sample), start=step + 1)
-            # what comes from disk is this process's own already
-            return self._steps(deepcopy(cached) if self._store is None else cached, start=step)
+            return self._steps(cached if ours else deepcopy(cached), start=step)
 
     def _kept(self, index: int) -> Any:
         """The result of the fixed transforms where it is kept, in memory or on disk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _NEVER_A_SLICE = (
 _SAME_PLACE_MM = 1e-3
 _STEP_TOLERANCE = 0.02  # share of a step; positions are rounded to some digits
 _SAME_DIRECTION = 1e-3  # of direction cosines
+_READERS = 8  # files at once
 _TAGS = (
     "SeriesInstanceUID",
     "SeriesDescription",
@@ -69,7 +71,8 @@ def read(folder: Path) -> tuple[npt.NDArray[Any], Affine, Any]:
     has a rescale slope or intercept; else float32.
     """
     slices = _sorted_slices(folder, pixels=True)
-    planes = [_pixels(one, folder) for one in slices]
+    with ThreadPoolExecutor(max_workers=_READERS) as pool:
+        planes = list(pool.map(lambda one: _pixels(one, folder), slices))
     return np.stack(planes, axis=-1), _affine(slices), None
 
 
@@ -89,7 +92,11 @@ def _sorted_slices(folder: Path, *, pixels: bool) -> list[Any]:
     Raises:
         DataError: When there is no series, more than one, a slice is missing or twice, or slices do not fit together.
     """
-    slices = [one for path in _files(folder) if is_dicom(path) and (one := _slice(path, pixels=pixels))]
+    files = _files(folder)
+    # The waiting for a disk or a network share overlaps; the order, and so the error that is told, stays.
+    with ThreadPoolExecutor(max_workers=max(1, min(_READERS, len(files)))) as pool:
+        found = pool.map(lambda path: _slice(path, pixels=pixels) if is_dicom(path) else None, files)
+        slices = [one for one in found if one is not None]
     _check_one_series(folder, slices)
     for one in slices:
         _check_alike(folder, one, slices[0])
@@ -102,11 +109,15 @@ def _sorted_slices(folder: Path, *, pixels: bool) -> list[Any]:
     return slices
 
 
+def _header(pydicom: Any, path: Path) -> Any:
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+
+
 def _slice(path: Path, *, pixels: bool) -> Any:
     """A file's tags, None when it is no picture of a plane (a report, a segmentation, an index)."""
     pydicom = _pydicom()
     try:
-        one = pydicom.dcmread(path) if pixels else pydicom.dcmread(path, specific_tags=list(_TAGS))
+        one = pydicom.dcmread(path) if pixels else _header(pydicom, path)
     except Exception as error:  # pydicom raises whatever a damaged file leads it to
         msg = f"{path}: not a readable DICOM file ({_reason(error)}). Copy or export it again."
         raise DataError(msg) from error
