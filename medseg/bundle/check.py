@@ -13,7 +13,8 @@ from medseg.bundle.check_ids import counts, missing_ids
 from medseg.bundle.check_keys import argument_files, hidden_keys, unlinked_properties, unread_keys
 from medseg.bundle.check_labels import label_names
 from medseg.bundle.check_patches import patch_sizes, shapes
-from medseg.bundle.check_references import circles, expressions, missing_elements, references
+from medseg.bundle.check_ranges import impossible_values
+from medseg.bundle.check_references import circles, expressions, methods, missing_elements, references
 from medseg.bundle.check_traps import monai_traps
 from medseg.bundle.check_values import document_traps, misspelt_keys, value_traps
 from medseg.bundle.compose import LAYERS, Composition, compose, config_file
@@ -191,13 +192,15 @@ _CHECKS: tuple[Callable[[Composition], Found], ...] = (
     components,
     references,
     expressions,
+    methods,
     circles,
     value_traps,
     misspelt_keys,
     unlinked_properties,
     patch_sizes,
+    impossible_values,
     detection_networks,
     monai_traps,
     missing_elements,
 )
-_OF_SIZES: tuple[Callable[[Composition], Found], ...] = (counts, value_traps, patch_sizes)
+_OF_SIZES: tuple[Callable[[Composition], Found], ...] = (counts, value_traps, impossible_values, patch_sizes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from medseg.bundle.check_values import argument_kinds
 from medseg.bundle.compose import Composition
 from medseg.bundle.findings import Found
 from medseg.bundle.signatures import Signature, signature_of
-from medseg.bundle.sources import NotFoundError
+from medseg.bundle.sources import NotFoundError, is_module
 
 _SHOWN = 12  # arguments that a message lists
+# Annotations that a text may fit.
+_TEXT = re.compile(r"\b(str|Any|object|Hashable|KeysCollection|Path|PathLike|Literal|[A-Z][a-z]*Mode)\b")
 _MODES = ("default", "callable", "debug")
 
 
@@ -35,6 +38,7 @@ def components(composition: Composition) -> Found:
             yield f"{id_}::_target_", message, "warning"
         elif target[:1] not in ("$", "@", "%"):
             yield from _call(id_, target, value)
+            yield from _bare_names(composition.config, id_, target, value)
 
 
 def _is_carried(root: Path, target: str) -> bool:
@@ -49,6 +53,9 @@ def _call(id_: str, target: str, component: dict[str, Any]) -> Found:
     except NotFoundError as error:
         yield f"{id_}::_target_", f"{target!r} does not exist: {error}", "error"
         return
+    if is_module(target):
+        yield f"{id_}::_target_", f"{target} is a module. Name the class or function in it that is meant.", "error"
+        return
     given = [name for name in component if name not in ids.COMPONENT_KEYS and name != "_debug_"]
     for name, message in argument_kinds(target, {name: component[name] for name in given}):
         yield f"{id_}::{name}", message, "error"
@@ -59,6 +66,19 @@ def _call(id_: str, target: str, component: dict[str, Any]) -> Found:
         return
     for name in (*signature.unnamable, *(n for n in signature.required if n not in given)):
         yield id_, f"{target} needs the argument {name!r}.", "error"
+
+
+def _bare_names(config: dict[str, Any], id_: str, target: str, component: dict[str, Any]) -> Found:
+    """Arguments that are a component's name as text, where the source wants no text."""
+    try:
+        annotations = dict(signature_of(target).annotations)
+    except NotFoundError:
+        return
+    for name, value in component.items():
+        wanted = annotations.get(name, "str")
+        if isinstance(value, str) and ids.is_component(config.get(value)) and not _TEXT.search(wanted):
+            message = f"{value!r} is a text, where {target} takes {wanted}. Write '@{value}'."
+            yield f"{id_}{ids.SEP}{name}", message, "error"
 
 
 def _instead(name: str, signature: Signature) -> str:

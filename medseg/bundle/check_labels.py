@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from medseg.errors import ConfigError
 from medseg.labels import CONVENTIONS, get_convention
 
 _FORMAT = "network_data_format"
+_LEAST = 4  # letters of a name of which one can be told to be a slip
 
 
 def label_names(composition: Composition, metadata: Document) -> Iterator[Finding]:
@@ -27,6 +29,8 @@ def label_names(composition: Composition, metadata: Document) -> Iterator[Findin
         own = config.get(key)
         if isinstance(names, dict) and isinstance(own, list) and all(isinstance(o, str) for o in own):
             yield from _names(metadata, base, names, own, key)
+            if key == "modalities":
+                yield from _slips(composition, names, own)
 
 
 def _names(metadata: Document, base: str, names: dict[str, Any], own: list[str], key: str) -> Iterator[Finding]:
@@ -38,6 +42,15 @@ def _names(metadata: Document, base: str, names: dict[str, Any], own: list[str],
         elif key == "label_names" and not place and number.isdigit() and int(number) < len(own):
             message = f"class {number} is {name!r} here, but {own[int(number)]!r} in {key}."
             yield Finding(metadata.where(f"{base}::{number}", shown=METADATA), message, "warning")
+
+
+def _slips(composition: Composition, names: dict[str, Any], own: list[str]) -> Iterator[Finding]:
+    """Modalities that are a letter or two away from what the metadata calls that channel."""
+    for number, name in enumerate(own):
+        said = str(names.get(str(number), ""))
+        long = len(name) >= _LEAST and len(said) >= _LEAST
+        if long and not _same(said, name) and difflib.get_close_matches(name.lower(), [said.lower()], cutoff=0.75):
+            yield Finding(composition.where("modalities"), f"{name!r} is {said!r} in the metadata.", "warning")
 
 
 def _same(long: str, short: str) -> bool:

@@ -81,6 +81,14 @@ def misspelt_keys(composition: Composition) -> Found:
         for key in (value[name] if isinstance(value[name], list) else [value[name]])
         if isinstance(key, str) and key.isidentifier()
     ]
+    # Lists of keys that several transforms share.
+    uses += [
+        (name, key)
+        for name, value in composition.config.items()
+        if name.endswith("_keys") and isinstance(value, list)
+        for key in value
+        if isinstance(key, str) and key.isidentifier()
+    ]
     counts = Counter(key for _, key in uses)
     for id_, key in uses:
         others = [k for k, n in counts.items() if n > 1 and k.isalpha() and k.rstrip("s") != key.rstrip("s")]

@@ -54,6 +54,17 @@ def constant(config: dict[str, Any], id_: str) -> Any:
         raise UnknownError(id_) from error
 
 
+def overrun(config: dict[str, Any], id_: str) -> bool:
+    """Whether the value at the id asks a list for an element beyond its end."""
+    try:
+        _Interpreter(config).at(id_)
+    except IndexError:
+        return True
+    except (UnknownError, ArithmeticError, ValueError, TypeError, LookupError, RecursionError, SyntaxError):
+        return False
+    return False
+
+
 class _Interpreter:
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config

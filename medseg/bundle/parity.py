@@ -97,10 +97,16 @@ def require_parity(parity: Parity, *, name: str) -> None:
     if parity.worst < LEAST_DICE or parity.gap > MOST_GAP:
         msg = (
             f"{name}: the exported pipeline differs from the bundle on a phantom: Dice {parity.worst:.5f}, "
-            f"probabilities by up to {parity.gap:.2g}; wanted {LEAST_DICE} and {MOST_GAP}. "
-            f"Export with --network-only, and report it."
+            f"{parity.differing} of {parity.voxels} voxels, probabilities by up to {parity.gap:.2g}; "
+            f"wanted {LEAST_DICE} and {MOST_GAP}. {_advice(parity)}"
         )
         raise ConfigError(msg)
+
+
+def _advice(parity: Parity) -> str:
+    if parity.gap > MOST_GAP:
+        return "Export with --network-only, and report it."
+    return "A network that is hardly trained leaves many voxels undecided: train it on, or choose another --format."
 
 
 def _range(steps: Mapping[str, Any]) -> tuple[float, float]:

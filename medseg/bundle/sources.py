@@ -95,6 +95,19 @@ def find_definition(target: str) -> Definition | None:
     return place
 
 
+def is_module(target: str) -> bool:
+    """Whether a dotted name stands for a module and nothing else.
+
+    >>> is_module("json.decoder"), is_module("json.loads")
+    (True, False)
+    """
+    parent, _, name = target.rpartition(".")
+    if not parent or _split(target)[1]:
+        return False
+    package = _module(parent)
+    return package is not None and name not in package.bindings and not package.stars and not package.is_dynamic
+
+
 def _split(target: str) -> tuple[str, list[str]]:
     """The longest importable module at the head of the name, and the attributes after it."""
     parts = target.split(".")
