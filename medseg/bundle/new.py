@@ -115,7 +115,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def _config_values(name: str, plan: Plan, found: Fingerprint, *, convention: Declared, folder: Path) -> dict[str, str]:
-    crop = "- _target_: monai.transforms.CropForegroundd\n  keys: '@spatial_keys'\n  source_key: image\n"
+    crop = "- _target_: medseg.transforms.CropForegroundd\n  keys: '@spatial_keys'\n  source_key: image\n"
     flip = "- _target_: monai.transforms.RandFlipd\n  keys: [image, label]\n  prob: 0.5\n  spatial_axis: {}\n"
     return {
         "name": name,
@@ -159,10 +159,10 @@ def _normalize(plan: Plan) -> str:
         low, high = plan.window
         scale = f"  a_min: {low}                   # HU: the 0.5th percentile inside the labels\n"
         scale += f"  a_max: {high}                   # HU: the 99.5th\n  b_min: 0.0\n  b_max: 1.0\n  clip: true"
-        return f"  _target_: monai.transforms.ScaleIntensityRanged\n{keys}\n{scale}"
+        return f"  _target_: medseg.transforms.ScaleIntensityRanged\n{keys}\n{scale}"
     if plan.intensity == "median":
         return f"  _target_: medseg.transforms.NormalizeByMediand\n{keys}"
-    return f"  _target_: monai.transforms.NormalizeIntensityd\n{keys}\n  channel_wise: true"
+    return f"  _target_: medseg.transforms.NormalizeIntensityd\n{keys}\n  channel_wise: true"
 
 
 def cache_cases(plan: Plan, found: Fingerprint, *, most_bytes: float = 2e9) -> int:

@@ -28,10 +28,13 @@ def predict_cases(composition: Composition, folder: Path, items: list[dict[str, 
     before = {case: stamp_of(path) for case, path in outputs.items()}
     composition.write(folder / CONFIG)
     failures: dict[str, DataError] = {}
-    with running(composition, folder, log="predict.log", verb="predict", resume=False):
+    memory: list[dict[str, Any]] = []
+    with running(composition, folder, log="predict.log", verb="predict", resume=False) as record:
         waiting = items
         while waiting:
-            problem = _until_failure(composition, waiting, total=len(items), log=folder / "predict.log")
+            problem = _until_failure(composition, waiting, total=len(items), log=folder / "predict.log", memory=memory)
+            if memory and record is not None:
+                record.note(memory=memory)
             waiting = [item for item in waiting if stamp_of(outputs[item["case_id"]]) == before[item["case_id"]]]
             if not waiting:
                 break
@@ -45,14 +48,20 @@ def predict_cases(composition: Composition, folder: Path, items: list[dict[str, 
     return list(outputs.values())
 
 
-def _until_failure(composition: Composition, items: list[dict[str, Any]], *, total: int, log: Path) -> DataError | None:
-    """Runs the cases; returns what was wrong with the one that stopped it, if one did."""
+def _until_failure(
+    composition: Composition, items: list[dict[str, Any]], *, total: int, log: Path, memory: list[dict[str, Any]]
+) -> DataError | None:
+    """Runs the cases and adds what they took; returns what was wrong with the one that stopped it, if one did."""
     # A tuple, because the parser would rewrite '#' and '@' inside the paths of a list.
     parser = monai_parser(composition, data=tuple(items))
     try:
         evaluate_step(parser, "initialize")
-        with _case_progress(parser.get_parsed_content("evaluator"), items, total=total):
-            evaluate_step(parser, "run")
+        evaluator = parser.get_parsed_content("evaluator")
+        try:
+            with _case_progress(evaluator, items, total=total):
+                evaluate_step(parser, "run")
+        finally:
+            memory += getattr(getattr(evaluator, "stream", None), "notes", [])
         evaluate_step(parser, "finalize")
     except Exception as exception:
         error = user_error(exception)

@@ -10,7 +10,7 @@ from medseg.bundle.compose import Composition
 from medseg.errors import ConfigError
 
 _CHANGING = (
-    *("amp", "amp_dtype", "tta", "overlap", "roi_size", "placement", "spacing_mm", "min_component_share"),
+    *("amp", "amp_dtype", "tta", "overlap", "roi_size", "placement", "spacing_mm", "min_component_share", "streaming"),
     *("window_size", "score_threshold", "nms_iou", "max_detections", "lung_only", "ensemble"),  # of boxes
 )
 

@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ignite.distributed as idist
@@ -18,12 +19,19 @@ from medseg.engines.draws import DrawSampler
 from medseg.engines.nested import Ragged
 from medseg.errors import DataError
 
+_END = object()
+
 
 class CaseLoader(DataLoader):
     """A torch DataLoader that fills the dataset's cache before workers fork, and raises a Failure as its error.
 
     Built by `make_loader`. An endless sampler still has a length: that of an epoch.
+
+    Attributes:
+        ahead: Whether the next batch is read and preprocessed in a thread while this one is used.
     """
+
+    ahead: bool = False
 
     def start_at(self, iteration: int) -> None:
         """Let the next iterator begin with the batch of that number (from 0), counted over all epochs."""
@@ -46,7 +54,8 @@ class CaseLoader(DataLoader):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if isinstance(self.dataset, CaseDataset):
             self.dataset.fill_cache()
-        return _Batches(super().__iter__())
+        batches = _Batches(super().__iter__())
+        return _one_ahead(batches) if self.ahead else batches
 
 
 class _Batches:
@@ -63,6 +72,15 @@ class _Batches:
         if isinstance(batch, Failure):
             raise batch.error
         return batch
+
+
+def _one_ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same batches, and the same error in the place of the batch that has it; each is begun when the last is given."""
+    with ThreadPoolExecutor(1, thread_name_prefix="medseg-read") as pool:
+        waiting = pool.submit(next, batches, _END)
+        while (batch := waiting.result()) is not _END:
+            waiting = pool.submit(next, batches, _END)
+            yield batch
 
 
 def collate(samples: Sequence[Any], *, ragged_keys: Sequence[str] = ()) -> Any:
@@ -94,6 +112,7 @@ def make_loader(
     rank: int | None = None,
     world_size: int | None = None,
     ragged_keys: Sequence[str] = (),
+    ahead: bool = False,
 ) -> CaseLoader:
     """A loader for training (`shuffle`) or validation.
 
@@ -109,6 +128,7 @@ def make_loader(
         rank: this process; by default ignite.distributed's.
         world_size: number of processes; by default ignite.distributed's.
         ragged_keys: what differs in length between samples, such as boxes; a list in the batch.
+        ahead: read and preprocess the next batch in a thread while the network is busy with this one; for inference.
 
     Raises:
         DataError: there is no case.
@@ -119,7 +139,7 @@ def make_loader(
         sampler = DrawSampler(num_cases, seed=seed, draws_per_epoch=draws_per_epoch, rank=rank, world_size=world_size)
     else:
         sampler = _share(num_cases, rank=rank, world_size=world_size)
-    return CaseLoader(
+    loader = CaseLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
@@ -132,6 +152,8 @@ def make_loader(
         # its own generator: making an iterator must not touch the global random state
         generator=torch.Generator().manual_seed(seed),
     )
+    loader.ahead = ahead
+    return loader
 
 
 def _share(num_cases: int, *, rank: int | None, world_size: int | None) -> Sequence[int]:

@@ -54,66 +54,87 @@ class StreamingPrediction:
     batch_size: int = 1
     max_memory_mb: float | None = None
 
-    def plan(self, grid: NativeGrid, *, threshold: float | None = None) -> WindowPlan:
-        """How the scan is to be predicted; runs one window to see what the network gives and takes.
+    def plan(self, grid: NativeGrid, *, threshold: float | None = None) -> tuple[WindowPlan, torch.Tensor]:
+        """How the scan is to be predicted, and the scores of its first window, which say what the network takes.
 
         Raises:
             ConfigError: The network gives no scores of the window's voxels, or the budget is too small.
         """
         device = self.scan.device
         with torch.inference_mode():
-            self._probe()  # what stays after a first pass (compiled code, scratch memory) belongs to the base
             warm_up(threshold)
-            channels, window_mb = measured(self._probe, device)
+            base_mb = held_mb(device)
+            # A first pass also takes what stays (compiled code, scratch memory): so much more is planned for.
+            scores, window_mb = measured(self._probe, device)
+        channels = int(scores.shape[1])
         budget = room_mb(device) if self.max_memory_mb is None else self.max_memory_mb
         on_cpu = device.type == "cpu"
         masks = 1 if threshold is None else channels
         bytes_each = 2 if threshold is None and channels > 256 else 1
         needs = Needs(
             channels=channels,
-            base_mb=held_mb(device),
+            base_mb=base_mb,
             window_mb=window_mb,
             labels_mb=masks * bytes_each * math.prod(grid.shape) / _MB if on_cpu else 0.0,
         )
-        return make_plan(self.scan.tiling, needs, batch_size=self.batch_size, budget_mb=budget)
+        return make_plan(self.scan.tiling, needs, batch_size=self.batch_size, budget_mb=budget), scores
 
     def labels(self, grid: NativeGrid, *, activation: Activation, threshold: float | None) -> Prediction:
         """Run; see `SlidingWindow.predict_labels`."""
-        plan = self.plan(grid, threshold=threshold)
+        plan, scores = self.plan(grid, threshold=threshold)
+        first = [scores]
+        del scores  # the run takes it out of the list, and lets it go
         started = held_mb(self.scan.device)
         with torch.inference_mode():
             labels, above = measured(
-                lambda: self._run(plan, grid, activation=activation, threshold=threshold), self.scan.device
+                lambda: self._run(plan, first, grid, activation=activation, threshold=threshold), self.scan.device
             )
         return Prediction(labels=labels, plan=plan, peak_mb=started + above)
 
     def _run(
-        self, plan: WindowPlan, grid: NativeGrid, *, activation: Activation, threshold: float | None
+        self,
+        plan: WindowPlan,
+        first: list[torch.Tensor],
+        grid: NativeGrid,
+        *,
+        activation: Activation,
+        threshold: float | None,
     ) -> npt.NDArray[np.integer]:
         threads = torch.get_num_threads()
         inner = grid.moved([-before for before in self.scan.padding])
         result = NativeLabels(inner, channels=plan.channels, threshold=threshold, threads=threads)
         store = TileStore(plan.channels + 1, self.scan.device, limit_mb=min(plan.sums_limit_mb, plan.sums_mb))
-        merge = TileMerge(self.scan.tiling, store, self.scan.weights, activation=activation, threads=threads)
+        merge = TileMerge(
+            self.scan.tiling,
+            store,
+            self.scan.weights,
+            activation=activation,
+            threads=threads,
+            inside=[(start, start + count) for start, count in zip(self.scan.padding, self.scan.inner, strict=True)],
+        )
         try:
-            for part in self._parts(merge, plan.batch_size):
+            for part in self._parts(merge, first, plan.batch_size):
                 result.write(part)
                 del part  # likewise the merge
         finally:
             store.end()
         return result.labels
 
-    def _parts(self, merge: TileMerge, batch_size: int) -> Iterator[Merged]:
+    def _parts(self, merge: TileMerge, first: list[torch.Tensor], batch_size: int) -> Iterator[Merged]:
+        """The complete parts of the scan, in the order of its windows; the first window's scores are there already."""
+        scores = first.pop()
+        yield from merge.add(0, scores[0])
+        del scores  # before the next ones come
         windows = self.scan.tiling.windows
-        for first in range(0, len(windows), batch_size):
-            starts = windows[first : first + batch_size]
+        for number in range(1, len(windows), batch_size):
+            starts = windows[number : number + batch_size]
             scores = self.scan.scores(starts, self.network).to(self.scan.device)
             for place in range(len(starts)):
-                yield from merge.add(first + place, scores[place])
-            del scores  # before the next ones come
+                yield from merge.add(number + place, scores[place])
+            del scores
 
-    def _probe(self) -> int:
-        """Channels of the scores of the first window, made ready to be merged."""
+    def _probe(self) -> torch.Tensor:
+        """The scores of the first window `(1, C, x, y, z)`, once made ready to be merged."""
         scores = self.scan.scores(self.scan.tiling.windows[:1], self.network)
         if not self.scan.is_plain(scores, 1):
             shape = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
@@ -122,5 +143,6 @@ class StreamingPrediction:
                 "tensor (1, classes, x, y, z) of as many. Call the inferer instead of predict_labels."
             )
             raise ConfigError(msg)
-        weighted(scores.to(self.scan.device)[0], self.scan.weights)
-        return int(scores.shape[1])
+        scores = scores.to(self.scan.device)
+        weighted(scores[0], self.scan.weights)
+        return scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -40,13 +40,23 @@ class TileMerge:
         weights: Of a window's voxels, `(x, y, z)`, float32.
         activation: Applied to the mean scores of each voxel.
         threads: Threads to share the work.
+        inside: First voxel of the scan along each axis, and the one after its last, where it was padded for the
+            windows; what lies outside is 0 after the activation.
     """
 
     def __init__(
-        self, tiling: Tiling, store: TileStore, weights: torch.Tensor, *, activation: Activation, threads: int
+        self,
+        tiling: Tiling,
+        store: TileStore,
+        weights: torch.Tensor,
+        *,
+        activation: Activation,
+        threads: int,
+        inside: Sequence[tuple[int, int]] | None = None,
     ) -> None:
         self.tiling, self.store, self.weights = tiling, store, weights
         self.activation, self.threads = activation, threads
+        self.inside = [(0, count) for count in tiling.image_size] if inside is None else inside
         self._faces: dict[tuple[int, Tile], torch.Tensor | None] = {}
 
     def add(self, number: int, scores: torch.Tensor | None) -> Iterator[Merged]:
@@ -114,6 +124,11 @@ class TileMerge:
             raise NumericError(msg)
         scores = buffer[:-1]
         _activate(scores[(slice(None), *core)], self.activation)
+        for axis, (start, stop) in enumerate(self.inside):
+            side = size[axis]
+            ahead, behind = min(max(start - first[axis], 0), side), min(max(first[axis] + side - stop, 0), side)
+            scores.narrow(axis + 1, 1, ahead).zero_()
+            scores.narrow(axis + 1, 1 + side - behind, behind).zero_()
         for axis in range(3):
             before = self._faces.pop((axis, tile), None)
             if before is None:

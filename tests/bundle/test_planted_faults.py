@@ -131,7 +131,7 @@ FAULTS = {
     ),
     # --- targets and arguments -------------------------------------------------------------------------------
     "target": Fault(
-        COMMON, "monai.transforms.Spacingd", "monai.transforms.Spacngd", "Spacngd", "Did you mean 'Spacingd'"
+        COMMON, "medseg.transforms.Spacingd", "medseg.transforms.Spacngd", "Spacngd", "Did you mean 'Spacingd'"
     ),
     "target's package": Fault(TRAIN, "torch.optim.AdamW", "torchoptim.AdamW", "torchoptim", "is not installed"),
     "target of ours": Fault(

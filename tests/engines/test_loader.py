@@ -1,3 +1,4 @@
+import threading
 from collections import Counter
 
 import pytest
@@ -33,3 +34,32 @@ def test_two_cases_on_four_ranks_take_no_longer_than_one(volume, make_items):
 def test_validation_without_a_case_is_refused(volume):
     with pytest.raises(DataError, match="no validation case: the list of items is empty"):
         make_loader(CaseDataset([], volume), rank=0, world_size=2)
+
+
+def test_the_next_case_is_read_while_this_one_is_used(volume, make_items):
+    begun = []
+    third = threading.Event()
+
+    def read(item):
+        begun.append(item["case_id"])
+        if len(begun) == 2:
+            third.set()
+        return volume(item)
+
+    batches = iter(make_loader(CaseDataset(make_items(3), read), rank=0, world_size=1, ahead=True))
+    assert next(batches)["case_id"] == ["case0"]
+    assert third.wait(10)  # the second one is begun although nobody has asked for it
+    assert [batch["case_id"] for batch in batches] == [["case1"], ["case2"]]
+
+
+def test_an_error_in_a_case_read_ahead_comes_in_its_place(volume, make_items):
+    def read(item):
+        if item["case_id"] == "case1":
+            msg = "case1: broken"
+            raise DataError(msg)
+        return volume(item)
+
+    batches = iter(make_loader(CaseDataset(make_items(3), read), rank=0, world_size=1, ahead=True))
+    assert next(batches)["case_id"] == ["case0"]
+    with pytest.raises(DataError, match="case1: broken"):
+        next(batches)
