@@ -69,15 +69,16 @@ regions: {liver: 1, spleen: 2}
 metrics: [dice, nsd]
 budget: {epochs: 1}
 entries:
-- name: residual_unet
+- name: dyn_unet
   bundle: msd_organ_segmentation
   overrides:
     label_convention: {liver: 1, spleen: 2}
     regions: [liver, spleen]
     spacing_mm: [16.0, 16.0, 16.0]
     roi_size: [24, 24, 24]
-    channels: [4, 8]
-    strides: [[2, 2, 2]]
+    channels: [4, 4, 8]
+    strides: [[2, 2, 2], [2, 2, 2]]
+    kernel_sizes: [[3, 3, 3], [3, 3, 3], [3, 3, 3]]
     samples_per_epoch: 2
     val_interval: 1
     num_workers: 0

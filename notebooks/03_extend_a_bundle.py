@@ -32,10 +32,10 @@ write_msd_phantoms(WORK / "organs", cases=5, seed=0, shape=SHAPE, spacing_mm=SPA
 # %% [markdown]
 # ## By an override
 #
-# On the command line: `medseg train msd_organ_segmentation network_def=@dyn_unet learning_rate=1.0e-3`.
+# On the command line: `medseg train msd_organ_segmentation network_def=@residual_unet learning_rate=1.0e-3`.
 
 # %%
-changed = compose("msd_organ_segmentation", "train", overrides=["network_def=@dyn_unet", "learning_rate=1.0e-3"])
+changed = compose("msd_organ_segmentation", "train", overrides=["network_def=@residual_unet", "learning_rate=1.0e-3"])
 print(changed.config["network_def"], changed.config["learning_rate"])
 
 # %% [markdown]
@@ -97,6 +97,7 @@ run = train(
     made.root,
     run_dir=WORK / "run" if not (WORK / "run").exists() else None,
     overrides=[
+        "network_def=@residual_unet",
         "residual_unet::channels=[4, 8]",
         "residual_unet::strides=[2]",
         "roi_size=[16, 16, 16]",

@@ -52,7 +52,7 @@ def reasons(plan: Plan, found: Fingerprint) -> dict[str, str]:
         "batch_size": "what the memory holds, at most 5 % of the data's voxels and 12; 2 at least",
         "channels": "doubled at each level",
         "strides": f"{levels} steps down; an axis is halved while {LEAST_SIDE} voxels are left and it is not coarse",
-        "kernel_sizes": "1 along an axis that is still twice as coarse as the finest; for network_def: '@dyn_unet'",
+        "kernel_sizes": "1 along an axis that is still twice as coarse as the finest",
         "intensity_transforms": _INTENSITY[plan.intensity],
         "intensity_range": f"of {', '.join(found.modalities)}",
         "crop_background": "whether zeros around the scan are cut off",

@@ -49,12 +49,15 @@ TINY: dict[str, dict[str, Any]] = {
         },
         "train": {"epochs": 1, "samples_per_epoch": 2, "batch_size": 1, "val_interval": 1},
         "networks": {
-            "residual_unet": {"channels": [8, 8, 8], "strides": [[2, 2, 1], [2, 2, 2]]},
             "dyn_unet": {
-                "network_def": "@dyn_unet",
                 "channels": [8, 8, 8],
                 "strides": [[2, 2, 1], [2, 2, 2]],
                 "kernel_sizes": [[3, 3, 1], [3, 3, 3], [3, 3, 3]],
+            },
+            "residual_unet": {
+                "network_def": "@residual_unet",
+                "channels": [8, 8, 8],
+                "strides": [[2, 2, 1], [2, 2, 2]],
             },
         },
         "count": "n_cases",

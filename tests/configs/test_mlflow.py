@@ -13,6 +13,7 @@ TINY = [
     "regions=[liver, spleen]",
     "spacing_mm=[8.0, 8.0, 8.0]",
     "roi_size=[16, 16, 16]",
+    "network_def=@residual_unet",
     "channels=[4, 8]",
     "strides=[[2, 2, 2]]",
     "samples_per_epoch=2",
