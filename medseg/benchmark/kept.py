@@ -39,7 +39,7 @@ def keep_job(job: Job, folder: Path) -> Path:
     run = read(job.folder / "run" / FILE)
     facts = {
         "known_by": _known_by(job),
-        "model_sha256": print_of(job.folder / "run" / "model.pt"),
+        "model_print": print_of(job.folder / "run" / "model.pt"),
         "epochs": read(job.folder / "epochs.json").get("epochs") or job.suite.epochs,
         "run": {key: run[key] for key in _RUN if key in run},
         "medseg": __version__,
@@ -83,11 +83,31 @@ def _known_by(job: Job) -> dict[str, Any]:
     configs = {name: compose(entry.bundle, name, presets=entry.presets).config for name in ("train", "inference")}
     return {
         "split": job.lists.hashes(),
-        "training config": key_of({**configs["train"], **entry.overrides}),
-        "inference config": key_of({**configs["inference"], **entry.predict_overrides}),
+        "training config": key_of(_switched_on({**configs["train"], **entry.overrides})),
+        "inference config": key_of(_switched_on({**configs["inference"], **entry.predict_overrides})),
         "weights": entry.weights,
         "seed": job.seed,
         "budget": {"epochs": suite.epochs, "time_budget_s": suite.time_budget_s},
         "regions": suite.regions,
         "lesion_wise": suite.lesion_wise,
     }
+
+
+def _switched_on(config: dict[str, Any]) -> dict[str, Any]:
+    """The config without what is null or refers to that: a key that came since, and is off, changes nothing.
+
+    >>> _switched_on({"cache_dir": None, "data": {"cache": "@cache_dir", "n": 1}})
+    {'data': {'n': 1}}
+    """
+    off = {f"@{key}" for key, value in config.items() if value is None}
+
+    def kept(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return [kept(one) for one in value] if isinstance(value, list) else value
+        return {
+            key: kept(one)
+            for key, one in value.items()
+            if one is not None and not (isinstance(one, str) and one in off)
+        }
+
+    return dict(kept(config))
