@@ -27,6 +27,9 @@ _log = logging.getLogger("medseg.run")
 # What an export does not depend on: it is in float32 on a CPU, of the weights that are counted beside the config.
 _WITHOUT = {"bundle_root", "output_dir", "ckpt_path", "dataset_dir", "datalist", "fold", "num_workers", "dataset"}
 _WITHOUT |= {"runtime", "device", "amp", "amp_dtype", "save_probabilities"}
+# The code that an export is made by and of.
+_CODE = ("runtime/*.py", "networks/*.py", "inference/network_files.py", "bundle/export.py", "bundle/pipeline.py")
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def is_exported(folder: str | os.PathLike[str]) -> bool:
@@ -172,7 +175,8 @@ def _facts(folder: Path, pipeline: Pipeline) -> dict[str, Any]:
 def _key(composition: Composition, weights: Path, format_: str) -> str:
     """Of everything that the export depends on."""
     config = {key: value for key, value in composition.config.items() if key not in _WITHOUT}
-    parts = [format_, to_yaml(config), _sha256(weights), json.dumps(record.versions()), str(record.git_commit())]
+    code = [_sha256(path) for pattern in _CODE for path in sorted(_PACKAGE.glob(pattern))]
+    parts = [format_, to_yaml(config), _sha256(weights), json.dumps(record.versions()), *code]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
 
 
