@@ -27,8 +27,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "evaluate": ("common", "inference", "evaluate"),
 }
 _CONTRACT = """
-bundle_root dataset_dir datalist fold output_dir ckpt_path device amp seed epochs val_interval batch_size num_workers cache_dir
-roi_size samples_per_epoch learning_rate modalities label_convention handlers tta runtime max_memory_mb network_def
+bundle_root dataset_dir datalist fold output_dir ckpt_path device amp seed epochs val_interval batch_size num_workers
+cache_dir roi_size samples_per_epoch learning_rate modalities label_convention handlers tta runtime max_memory_mb
+network_def
 """
 CONTRACT_KEYS = frozenset(_CONTRACT.split())
 # The loader is the one part below the top level that a distributed run must reach.
