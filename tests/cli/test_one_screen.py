@@ -180,7 +180,7 @@ BUILD = {
         says=("refuses its arguments", "LEEKYRELU", "where: ", "residual_unet (monai.networks.nets.UNet)"),
     ),
     "an expression that fails": Fault(
-        spoil=lambda place: place.change("train.yaml", "$@regions.index('TC')", "$@regions[7]"),
+        spoil=lambda place: place.change("train.yaml", "$@regions.index('TC')", "$[r for r in @regions if r][7]"),
         says=(
             "IndexError: list index out of range",
             "where: configs/train.yaml:",
@@ -195,8 +195,8 @@ BUILD = {
         code=1,
     ),
     "a learning rate below zero": Fault(
-        words=("learning_rate=-1.0",),
-        says=("refuses its arguments: Invalid learning rate: -1.0", "where: configs/train.yaml:", "optimizer (torch"),
+        spoil=lambda place: place.change("train.yaml", "lr: '@learning_rate'", "lr: $-1.0 * @learning_rate"),
+        says=("refuses its arguments: Invalid learning rate: -", "where: configs/train.yaml:", "optimizer (torch"),
     ),
     "a crop of two sizes": Fault(
         words=("roi_size=[16, 16]",),
@@ -208,7 +208,7 @@ BUILD = {
         code=1,
     ),
     "a decay that is none": Fault(
-        words=("ema_decay=2.0",),
+        spoil=lambda place: place.change("train.yaml", "decay: '@ema_decay'", "decay: $2 + @ema_decay"),
         says=("ema", "where: configs/train.yaml:", "ema (medseg.engines.Ema)", "chain: run::0"),
     ),
 }
@@ -307,7 +307,8 @@ RUNTIME = {
             "KeyError",
             "case: b",
             "configs/common.yaml:",
-            "spatial_transforms::2 (monai.transforms.CropForegroundd)",
+            "spatial_transforms::2 (",
+            "transforms.CropForegroundd)",
         ),
     ),
     "a loader process that meets a bad case": Fault(
