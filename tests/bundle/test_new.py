@@ -60,7 +60,7 @@ def test_its_config_is_what_the_data_asks_for(made: Path, organs: Path) -> None:
     assert common["modalities"] == ["ct"]
     assert common["label_convention"] == {"liver": 1, "spleen": 2}
     assert common["regions"] == ["liver", "spleen"]
-    assert common["normalize"]["_target_"] == "monai.transforms.ScaleIntensityRanged"
+    assert common["normalize"]["_target_"] == "medseg.transforms.ScaleIntensityRanged"
     meta = json.loads((made / "configs" / "metadata.json").read_text())["network_data_format"]
     assert meta["outputs"]["pred"]["channel_def"] == {"0": "Liver", "1": "Spleen"}
     assert meta["inputs"]["image"]["modality"] == "CT"
