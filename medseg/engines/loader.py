@@ -75,7 +75,7 @@ class _Batches:
 
 
 def _one_ahead(batches: Iterator[Any]) -> Iterator[Any]:
-    """The same batches, and the same error in the place of the batch that has it; each is begun when the last is given."""
+    """The same batches, and an error in the place of its batch; each is begun when the one before is given."""
     with ThreadPoolExecutor(1, thread_name_prefix="medseg-read") as pool:
         waiting = pool.submit(next, batches, _END)
         while (batch := waiting.result()) is not _END:
