@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata as installed
 from typing import Any
 
-from medseg.bundle.parity import Parity
+from medseg.bundle.parity import MOST_GAP, Parity
 
 _PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
 
@@ -75,12 +75,18 @@ A pipeline that drops small components needs scipy too.
 ## How far it is from the bundle
 
 Both were run in float32 on a phantom of {parity.voxels} voxels, {parity.labelled / parity.voxels:.1%} of them labelled.
-{parity.differing} voxels differ, probabilities by at most {parity.gap:.1e} ({package} {_version(package)}).
+Voxels that differ: {parity.differing}{_why(parity)}.
+Largest difference of a probability: {parity.gap:.1e} ({package} {_version(package)}).
 
 | label | Dice |
 |---|---|
 {rows}
 """
+
+
+def _why(parity: Parity) -> str:
+    undecided = parity.differing - parity.decided
+    return f", {undecided} of them where the network is undecided to within {MOST_GAP}" if undecided else ""
 
 
 def _version(package: str) -> str:

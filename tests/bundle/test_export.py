@@ -166,10 +166,27 @@ def test_masks_that_differ_are_refused() -> None:
     other[0, 0, 0] = 0
     parity = compare((reference[None] * 1.0, reference), (other[None] * 1.0, other), values=[1])
     assert parity.worst == pytest.approx(2 * 31 / 63)
-    assert (parity.differing, parity.gap) == (1, 1.0)
+    assert (parity.differing, parity.decided, parity.gap) == (1, 1, 1.0)
     with pytest.raises(ConfigError, match="Dice 0.98413"):
         require_parity(parity, name="toy")
-    require_parity(Parity(dice={1: 1.0}, gap=0.0, voxels=1, differing=0, labelled=1), name="toy")
+    require_parity(Parity(dice={1: 1.0}, gap=0.0, voxels=1, differing=0, decided=0, labelled=1), name="toy")
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "decided"),
+    [([0.5004, 0.1], 0), ([0.4996, 0.1], 0), ([0.51, 0.1], 1), ([0.4, 0.3995], 0), ([0.4, 0.39], 1), ([0.5004], 0)],
+)
+def test_voxels_on_the_edge_of_a_decision_are_told_from_the_others(probabilities: list[float], decided: int) -> None:
+    expected = np.tile(np.array(probabilities)[:, None, None, None], (1, 2, 2, 2))
+    reference, other = np.ones((2, 2, 2), np.uint8), np.ones((2, 2, 2), np.uint8)
+    other[0, 0, 0] = 0
+    parity = compare((expected, reference), (expected, other), values=[1])
+    assert (parity.differing, parity.decided) == (1, decided)
+    if decided:
+        with pytest.raises(ConfigError, match="1 of them not by rounding"):
+            require_parity(parity, name="toy")
+    else:
+        require_parity(parity, name="toy")
 
 
 def test_the_runtime_is_small_and_the_same_every_time(tmp_path: Path) -> None:
