@@ -78,7 +78,7 @@ def metadata_of(
         "references": [
             "Isensee et al. nnU-Net. Nature Methods 2021. https://doi.org/10.1038/s41592-020-01008-z",
             "Kerfoot et al. Left-Ventricle Quantification Using Residual U-Net. STACOM 2018. "
-            "https://doi.org/10.1007/978-3-030-12029-0_40"
+            "https://doi.org/10.1007/978-3-030-12029-0_40",
         ],
         "network_data_format": _format(plan, found, regions=regions, titles=titles),
     }
