@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from medseg.benchmark.comparison import Comparison
     from medseg.benchmark.scores import RunScores
+
+_WIDE = 200  # columns where there is no terminal
+_NAME = 7  # columns that a name keeps at least; a longer one is folded
 
 
 def compare(
@@ -48,6 +52,8 @@ def compare(
 
     found = compare_runs([_read(word) for word in runs], metrics=metric or (), per_region=per_region, common=common)
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDE  # nothing is folded for a pipe
     console.print(_table(found))
     for run, left in found.left_out.items():
         typer.echo(f"paired on {len(found.cases)} cases; left out of {run}: {', '.join(left)}")
@@ -71,51 +77,59 @@ def _read(word: str) -> RunScores:
 
 
 def _table(found: Comparison) -> Table:
-    from rich.table import Table
-
-    table = Table(title=f"{len(found.cases)} cases")
-    for heading in ("metric", "region", "run"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("mean", "95 % CI", "SD", "median", "SD of seeds", "rank", "first in", "worst"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    rows = []
     for row in found.rows:
         whole = row.scores.over_cases
         spread = row.scores.between_seed_sd
-        table.add_row(
-            row.metric,
-            row.region,
-            row.run,
-            f"{whole.mean:.4f}",
-            f"{whole.ci95[0]:.4f}-{whole.ci95[1]:.4f}",
-            "" if whole.sd is None else f"{whole.sd:.4f}",
-            f"{whole.median:.4f}",
-            "" if spread is None else f"{spread:.4f} ({len(row.scores.seed_means)})",
-            f"{row.rank.rank:g} [{row.rank.ci95[0]:g}, {row.rank.ci95[1]:g}]",
-            f"{100 * row.rank.best_share:.0f} %",
-            str(row.n_worst or ""),
+        rows.append(
+            {
+                "metric": row.metric,
+                "region": row.region,
+                "run": row.run,
+                "mean": f"{whole.mean:.4f}",
+                "95 % CI": f"{whole.ci95[0]:.4f}-{whole.ci95[1]:.4f}",
+                "SD": "" if whole.sd is None else f"{whole.sd:.4f}",
+                "median": f"{whole.median:.4f}",
+                "SD of\nseeds": "" if spread is None else f"{spread:.4f} ({len(row.scores.seed_means)})",
+                "rank": f"{row.rank.rank:g} [{row.rank.ci95[0]:g}, {row.rank.ci95[1]:g}]",
+                "first\nin": f"{100 * row.rank.best_share:.0f} %",
+                "worst": str(row.n_worst or ""),
+            }
         )
-    return table
+    return _printed(rows, title=f"{len(found.cases)} cases", names=("metric", "region", "run"))
 
 
 def _verdict_table(found: Comparison) -> Table:
+    rows = [
+        {
+            "metric": verdict.metric,
+            "region": verdict.region,
+            "first": verdict.first,
+            "second": verdict.second,
+            "differ-\nence": f"{verdict.test.mean_difference:+.4f}",
+            "95 % CI": f"{verdict.test.ci95[0]:+.4f} {verdict.test.ci95[1]:+.4f}",
+            "higher/\nlower": f"{verdict.test.higher}/{verdict.test.lower}",
+            "Wilcoxon\np": f"{verdict.wilcoxon_holm:.2g}",
+            "permut.\np": f"{verdict.permutation_holm:.2g}",
+        }
+        for verdict in found.verdicts
+    ]
+    title = "Paired tests, first minus second; p corrected by Holm"
+    return _printed(rows, title=title, names=("metric", "region", "first", "second"))
+
+
+def _printed(rows: list[dict[str, str]], *, title: str, names: tuple[str, ...]) -> Table:
+    """A table that fits into 80 columns: names are folded, a column without a value is left out."""
     from rich.table import Table
 
-    table = Table(title="Paired tests, first minus second; p corrected by Holm")
-    for heading in ("metric", "region", "first", "second"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("difference", "95 % CI", "higher/lower", "Wilcoxon p", "permutation p"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for verdict in found.verdicts:
-        test = verdict.test
-        table.add_row(
-            verdict.metric,
-            verdict.region,
-            verdict.first,
-            verdict.second,
-            f"{test.mean_difference:+.4f}",
-            f"{test.ci95[0]:+.4f} {test.ci95[1]:+.4f}",
-            f"{test.higher}/{test.lower}",
-            f"{verdict.wilcoxon_holm:.4g}",
-            f"{verdict.permutation_holm:.4g}",
-        )
+    table = Table(title=title, box=None, pad_edge=False, collapse_padding=True)
+    shown = [heading for heading in rows[0] if any(row[heading] for row in rows)]
+    for heading in shown:
+        if heading in names:
+            longest = max(len(row[heading]) for row in rows)
+            table.add_column(heading, overflow="fold", min_width=min(_NAME, longest))
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[heading] for heading in shown))
     return table

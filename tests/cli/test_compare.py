@@ -31,6 +31,22 @@ def test_it_prints_the_table_and_the_verdict(runs, monkeypatch):
     assert json.loads(output.read_text())["verdicts"][0]["better"] == "new"
 
 
+@pytest.mark.parametrize("columns", [None, "80"])
+def test_the_tables_name_every_run_on_a_narrow_screen(runs, monkeypatch, columns):
+    """Rich took the first three columns away at 80, which is also its width of a pipe."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    result = RUNNER.invoke(app, ["compare", f"old={runs / 'old'}", f"new={runs / 'new'}"])
+    table, verdicts = result.stdout.split("Verdict:")[0].split("Paired tests")
+    rows = [line.split() for line in table.splitlines() if line.startswith("dice")]
+    assert [row[:4] for row in rows] == [["dice", "WT", "old", "0.5700"], ["dice", "WT", "new", "0.6700"]]
+    assert [line.split()[:5] for line in verdicts.splitlines() if line.startswith("dice")] == [
+        ["dice", "WT", "old", "new", "-0.1000"]
+    ]
+    assert "…" not in result.stdout
+
+
 def test_different_cases_end_in_one_line(runs):
     with (runs / "new" / "evaluation" / "cases.csv").open("a") as file:
         file.write("extra,WT,0.5\n")
