@@ -12,6 +12,7 @@ from medseg.bundle.check_detection import detection_networks
 from medseg.bundle.check_ids import counts, missing_ids
 from medseg.bundle.check_keys import argument_files, hidden_keys, unlinked_properties, unread_keys
 from medseg.bundle.check_labels import label_names
+from medseg.bundle.check_options import unknown_options
 from medseg.bundle.check_patches import patch_sizes, shapes
 from medseg.bundle.check_ranges import impossible_values
 from medseg.bundle.check_references import circles, expressions, methods, missing_elements, references
@@ -199,6 +200,7 @@ _CHECKS: tuple[Callable[[Composition], Found], ...] = (
     unlinked_properties,
     patch_sizes,
     impossible_values,
+    unknown_options,
     detection_networks,
     monai_traps,
     missing_elements,

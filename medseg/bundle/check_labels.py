@@ -73,11 +73,23 @@ def _conventions(composition: Composition) -> Iterator[Finding]:
         elif id_ != "label_convention" and isinstance(main, str) and value != main:
             message = f"{value!r} differs from label_convention, which is {main!r}. Write '@label_convention'."
             yield Finding(composition.where(id_), message)
+    if isinstance(main, dict):
+        yield from _declared(composition, main)
     regions = config.get("regions")
     wanted = _regions_of(main)
     if wanted and isinstance(regions, list) and regions != wanted:
         message = f"{regions} are not the regions of {main}, in its order: {wanted}."
         yield Finding(composition.where("regions"), message)
+
+
+def _declared(composition: Composition, declared: dict[str, Any]) -> Iterator[Finding]:
+    given = [v for values in declared.values() for v in (values if isinstance(values, list) else [values])]
+    if any(isinstance(v, str) and v[:1] in ("$", "@", "%") for v in given):
+        return
+    try:
+        get_convention(declared)
+    except ConfigError as error:
+        yield Finding(composition.where("label_convention"), str(error).removeprefix("label_convention: "))
 
 
 def _regions_of(convention: Any) -> list[str]:

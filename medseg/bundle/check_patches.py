@@ -47,10 +47,16 @@ def _levels(name: str, network: Mapping[str, Any]) -> Found:
         message = f"{len(strides)} strides for {len(channels)} levels of channels; {len(channels) - 1} are wanted."
         yield f"{name}{ids.SEP}strides", message, "error"
     kernels = network.get("kernel_size")
-    if not isinstance(kernels, list) or not isinstance(strides, list) or not class_of(network).startswith("Dyn"):
+    if not isinstance(strides, list) or not class_of(network).startswith("Dyn"):
         return
-    if len(kernels) != len(strides):
+    if isinstance(kernels, list) and len(kernels) != len(strides):
         yield f"{name}{ids.SEP}kernel_size", f"{len(kernels)} kernels for {len(strides)} strides.", "error"
+    ups, filters = network.get("upsample_kernel_size"), network.get("filters")
+    if isinstance(ups, list) and len(ups) != len(strides) - 1:
+        message = f"{len(ups)} kernels for {len(strides) - 1} steps up; the first stride has none."
+        yield f"{name}{ids.SEP}upsample_kernel_size", message, "error"
+    if isinstance(filters, list) and len(filters) != len(strides):
+        yield f"{name}{ids.SEP}filters", f"{len(filters)} filters for {len(strides)} strides.", "error"
 
 
 def _patch_ids(config: dict[str, Any]) -> Iterator[tuple[str, list[int]]]:

@@ -92,7 +92,9 @@ def misspelt_keys(composition: Composition) -> Found:
     counts = Counter(key for _, key in uses)
     for id_, key in uses:
         others = [k for k, n in counts.items() if n > 1 and k.isalpha() and k.rstrip("s") != key.rstrip("s")]
-        close = difflib.get_close_matches(key, others, n=1, cutoff=0.8) if counts[key] == 1 and key.isalpha() else []
+        once = counts[key] == 1 and key.isalpha()
+        swapped = [k for k in others if sorted(k) == sorted(key)]  # letters in another order
+        close = (swapped or difflib.get_close_matches(key, others, n=1, cutoff=0.8)) if once else []
         if close:
             yield id_, f"no other transform knows the key {key!r}. Did you mean {close[0]!r}?", "error"
 
