@@ -19,6 +19,12 @@ _RESAMPLERS = re.compile(
 _OF_MEDSEG = "medseg.datasets."
 # In MONAI 1.6.1's sources: GridSampleMode and InterpolateMode.
 _MODES = ("bilinear", "nearest", "bicubic", "nearest-exact", "linear", "trilinear", "area")
+# GridSamplePadMode, NdimageMode, NumpyPadMode and PytorchPadMode.
+_PADDINGS = (
+    "zeros", "border", "reflection", "nearest", "reflect", "mirror", "constant", "wrap", "edge", "symmetric",
+    "replicate", "circular", "grid-mirror", "grid-constant", "grid-wrap", "linear_ramp", "maximum", "mean", "median",
+    "minimum", "empty",
+)  # fmt: skip
 # monai.networks.layers.factories: Norm and Act.
 _NORMS = ("instance", "batch", "instance_nvfuser", "group", "layer", "localresponse", "syncbatch")
 _ACTS = (
@@ -40,6 +46,7 @@ def unknown_options(composition: Composition) -> Found:
             continue
         if _RESAMPLERS.fullmatch(class_of(component)):
             said |= _modes(config, id_)
+            said |= _word(config, source_of(config, f"{id_}{ids.SEP}padding_mode"), _PADDINGS)
         if class_of(component) in NETWORKS:
             for name in _LAYERS.keys() & component.keys():
                 said |= _layer(config, f"{id_}{ids.SEP}{name}", _LAYERS[name])

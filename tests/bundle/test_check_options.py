@@ -22,6 +22,7 @@ FAULTS = [
         "spatial_modes: [bilinear, nearest, nearest]",
         "3 modes for the 2",
     ),
+    (TRAIN, "padding_mode: zeros", "padding_mode: zero", "Did you mean 'zeros'"),
     (INFERENCE, "section: validation", "section: validaton", "Did you mean 'validation'"),
     (INFERENCE, "    keys: pred\n    sigmoid", "    keys: prde\n    sigmoid", "Did you mean 'pred'"),
     (COMMON, "norm_name: [INSTANCE,", "norm_name: [INSTANSE,", "Did you mean 'instance'"),
