@@ -15,7 +15,7 @@ from medseg.errors import ConfigError, DataError
 from medseg.evaluation.calibration import Calibration, measure_calibration
 from medseg.evaluation.cases import CaseScore, score_case
 from medseg.evaluation.matching import Matches, match_files
-from medseg.evaluation.summary import Summary, aggregate_cases, metric_names, write_summary
+from medseg.evaluation.summary import Summary, aggregate_cases, metric_names, write_references, write_summary
 from medseg.labels import Declared, LabelConvention, get_convention
 from medseg.metrics.lesionwise import LesionRules, get_lesion_rules
 from medseg.metrics.surface import SURFACE_DEFINITIONS, SurfaceDefinition
@@ -122,6 +122,7 @@ def evaluate_matches(
         calibration=_calibration(matches, scored, convention, probabilities),
     )
     write_summary(summary, Path(out_dir))
+    write_references({case: pair[0] for case, pair in matches.pairs.items()}, Path(out_dir))
     return summary
 
 

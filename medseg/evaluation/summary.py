@@ -178,6 +178,20 @@ def write_summary(summary: Summary, out_dir: Path) -> None:
     _write_text(out_dir / "summary.json", write_json)
 
 
+def write_references(references: Mapping[str, Path], out_dir: Path) -> None:
+    """Write references.json, where each case's reference lies on this machine, for the report's pictures.
+
+    Raises:
+        DataError: When the folder or disk refuses.
+    """
+
+    def write_json(file: TextIO) -> None:
+        json.dump({case: str(path.absolute()) for case, path in references.items()}, file, indent=2)
+        file.write("\n")
+
+    _write_text(out_dir / "references.json", write_json)
+
+
 def _row(case: CaseScore, region: str, columns: Sequence[str]) -> list[str | float]:
     score = case.region(region)
     cells: dict[str, str | float] = {

@@ -85,15 +85,16 @@ def read_run_folder(path: Path) -> RunFolder:
         msg = f"{path}: there is no such run folder. Give the folder that `medseg train` or `medseg evaluate` wrote."
         raise DataError(msg)
     scores = _scores(path / "evaluation")
+    scores = scores if scores.summary or scores.cases else _scores(path)
     run = RunFolder(
         path=path,
         record=_json(path / "run.json"),
         predicted=_json(path / "predictions" / "run.json"),
         history=_rows(path / "metrics.csv"),
-        scores=scores if scores.summary or scores.cases else _scores(path),
+        scores=scores,
         baseline=_scores(path / "baseline"),
         config=_config(path / "config.yaml"),
-        items=_items(path / "predictions"),
+        items=_items(path / "predictions", _json(scores.folder / "references.json")),
     )
     if not (run.record or run.history or run.scores.summary or run.scores.cases):
         msg = f"{path}: holds no run.json, metrics.csv or evaluation/summary.json, so there is nothing to report."
@@ -136,9 +137,13 @@ def _config(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _items(predictions: Path) -> dict[str, Mapping[str, Any]]:
-    """The cases that were predicted, by id, as the predictions' `config.yaml` has them."""
+def _items(predictions: Path, references: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The cases that were predicted, by id, as the predictions' `config.yaml` has them, each with its reference."""
     dataset = _config(predictions / "config.yaml").get("dataset")
     data = dataset.get("data") if isinstance(dataset, Mapping) else None
     items = [item for item in data if isinstance(item, Mapping)] if isinstance(data, list) else []
-    return {str(item.get("case_id")): item for item in items if item.get("image")}
+    by_id = {str(item.get("case_id")): item for item in items if item.get("image")}
+    return {
+        case: item if item.get("label") or case not in references else {**item, "label": references[case]}
+        for case, item in by_id.items()
+    }

@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,13 @@ def test_scores_are_written_as_they_are_returned(tmp_path, folders):
     assert written["regions"]["WT"]["dice"]["mean"] == pytest.approx(np.mean(dice), rel=1e-15)
     assert written["regions"]["WT"]["dice"]["sd"] == pytest.approx(np.std(dice, ddof=1))
     assert summary.errors == ()
+
+
+def test_where_the_references_lie_is_written_beside_the_scores(tmp_path, folders):
+    evaluate_folders(*folders, out_dir=tmp_path / "out", regions="brats2017")
+    written = json.loads((tmp_path / "out" / "references.json").read_text())
+    assert sorted(written) == ["a", "b", "c"]
+    assert all(Path(path).is_absolute() and Path(path).is_file() for path in written.values())
 
 
 def test_the_mean_is_over_regions_then_cases(tmp_path, folders):
@@ -145,4 +153,5 @@ def test_a_full_disk_is_one_line_and_keeps_the_old_results(tmp_path, folders, mo
     with pytest.raises(DataError, match=r"cases.csv: could not be written \(No space left on device\)"):
         evaluate_folders(*folders, out_dir=tmp_path / "out", tolerance_mm=3)
     assert (tmp_path / "out" / "cases.csv").read_bytes() == before
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cases.csv", "summary.json"]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["cases.csv", "references.json", "summary.json"]

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 from medseg.errors import DataError
 from medseg.report import write_report
@@ -107,6 +108,17 @@ def test_a_case_without_a_reference_is_drawn_without_its_outline(make_run: MakeR
     assert 'class="reference' in with_references
     assert 'class="reference' not in html
     assert html.count("data:image/png") == 9
+
+
+def test_the_reference_is_where_the_evaluation_found_it(make_run: MakeRun) -> None:
+    """Predictions of plain scans know no label: the suites' and `medseg predict SCANS`."""
+    run = make_run()
+    path = run / "predictions" / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    labels = {item["case_id"]: item.pop("label") for item in config["dataset"]["data"]}
+    path.write_text(yaml.safe_dump(config))
+    (run / "evaluation" / "references.json").write_text(json.dumps(labels))
+    assert 'class="reference' in read(write_report(run))[0]
 
 
 def test_a_run_that_was_not_scored_still_has_curves(make_run: MakeRun) -> None:
