@@ -175,9 +175,14 @@ BUILD = {
         words=("residual_unet::channels=[4, 8, 16]",),
         says=("configs/common.yaml:", "residual_unet::strides: 1 strides for 3 levels of channels; 2 are wanted"),
     ),
-    "a name that a component does not know": Fault(
-        spoil=lambda place: place.change("common.yaml", "act: LEAKYRELU", "act: LEEKYRELU"),
-        says=("refuses its arguments", "LEEKYRELU", "where: ", "residual_unet (monai.networks.nets.UNet)"),
+    "a value that a layer cannot have": Fault(
+        spoil=lambda place: place.change("common.yaml", "act: LEAKYRELU", "act: LEAKYRELU\n  dropout: 2.0"),
+        says=("refuses its arguments", "dropout", "where: ", "residual_unet (monai.networks.nets.UNet)"),
+    ),
+    "an argument that a layer does not know": Fault(
+        spoil=lambda place: place.change("common.yaml", "act: LEAKYRELU", "act: [LEAKYRELU, {slope: 0.1}]"),
+        says=("unexpected keyword argument 'slope'", "where: ", "residual_unet (monai.networks.nets.UNet)"),
+        code=1,
     ),
     "an expression that fails": Fault(
         spoil=lambda place: place.change("train.yaml", "$@regions.index('TC')", "$[r for r in @regions if r][7]"),
