@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from medseg.bundle.source_files import statements_in
 from medseg.bundle.sources import (
     Definition,
     Function,
@@ -20,7 +21,6 @@ from medseg.bundle.sources import (
     monai_names,
     nearest_name,
     resolve_base,
-    statements_in,
 )
 
 _DECORATORS = """

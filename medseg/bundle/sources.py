@@ -9,10 +9,12 @@ import ast
 import difflib
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from medseg.bundle.source_files import Module, statements_in
 
 _PLAIN_BASES = frozenset({"object", "Generic", "Protocol", "ABC"})
 _EXTENSIONS = ("*.so", "*.pyd")
@@ -29,54 +31,6 @@ class Definition:
 
     module: Module
     node: ast.ClassDef | Function
-
-
-class Module:
-    """A parsed source file."""
-
-    def __init__(self, name: str, path: Path) -> None:
-        self.name = name
-        self.path = path
-        self.is_package = path.name == "__init__.py"
-        self.tree = ast.parse(path.read_bytes(), filename=str(path))
-        self.bindings: dict[str, ast.stmt] = {}
-        self.stars: list[str] = []
-        for statement in statements_in(self.tree.body):
-            self._bind(statement)
-
-    def _bind(self, statement: ast.stmt) -> None:
-        if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            self.bindings[statement.name] = statement
-        elif isinstance(statement, ast.Assign | ast.AnnAssign):
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            for name in (n for target in targets for n in ast.walk(target)):
-                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
-                    self.bindings[name.id] = statement
-        elif isinstance(statement, ast.ImportFrom):
-            for alias in statement.names:
-                if alias.name == "*":
-                    self.stars.append(self.absolute(statement))
-                else:
-                    self.bindings[alias.asname or alias.name] = statement
-        elif isinstance(statement, ast.Import):
-            for alias in statement.names:
-                self.bindings[alias.asname or alias.name.partition(".")[0]] = statement
-
-    def absolute(self, statement: ast.ImportFrom) -> str:
-        """The dotted name of the module that the statement imports from."""
-        if not statement.level:
-            return statement.module or ""
-        parts = self.name.split(".")
-        parts = parts[: len(parts) - statement.level + (1 if self.is_package else 0)]
-        return ".".join([*parts, statement.module] if statement.module else parts)
-
-    @property
-    def is_dynamic(self) -> bool:
-        """Whether names may appear that no statement binds."""
-        calls = (n.func for n in ast.walk(self.tree) if isinstance(n, ast.Call))
-        return "__getattr__" in self.bindings or any(
-            isinstance(f, ast.Name) and f.id in ("globals", "setattr", "exec", "vars") for f in calls
-        )
 
 
 def find_definition(target: str) -> Definition | None:
@@ -130,7 +84,7 @@ def _location(name: str) -> Path | None:
     if folder is None or not folder.is_dir():
         return None
     for path in (folder / last, folder / f"{last}.py"):
-        if path.is_file() or (path.is_dir() and any(path.glob("*"))):
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
             return path
     return next((p for pattern in _EXTENSIONS for p in folder.glob(f"{last}.{pattern}")), None)
 
@@ -290,17 +244,6 @@ def listed_names(package: str) -> list[str]:
         return []
     statement = None if module is None else module.bindings.get("__all__")
     return list(ast.literal_eval(statement.value)) if isinstance(statement, ast.Assign) else []
-
-
-def statements_in(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a body, those inside if, try, with and loops too."""
-    for statement in body:
-        yield statement
-        if isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While):
-            for field in ("body", "orelse", "finalbody"):
-                yield from statements_in(getattr(statement, field, []))
-            for handler in getattr(statement, "handlers", []):
-                yield from statements_in(handler.body)
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

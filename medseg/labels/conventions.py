@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from medseg.errors import DataError
+
+if TYPE_CHECKING:
+    # `medseg bundle check` reads the table only, and numpy takes a tenth of its time.
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,8 @@ def labels_to_regions(
     Raises:
         DataError: When a value lies outside the convention.
     """
+    import numpy as np
+
     known = (0, *convention.values)
     stray = [value for value in np.unique(labels).tolist() if value not in known]
     if stray:
@@ -109,6 +114,8 @@ def regions_to_labels(regions: npt.NDArray[np.bool_], convention: LabelConventio
     Returns:
         Label values of shape `(X, Y, Z)`.
     """
+    import numpy as np
+
     order = list(convention.regions)
     labels = np.zeros(regions.shape[1:], dtype=np.uint8)
     for region, value in convention.paint:
@@ -129,6 +136,8 @@ def settle_regions(
     Returns:
         Masks of shape `(R, X, Y, Z)`.
     """
+    import numpy as np
+
     masks = np.asarray(probabilities >= threshold)
     values = [value for region in convention.regions.values() for value in region]
     if len(values) == len(set(values)) and len(masks) > 1:
