@@ -9,6 +9,8 @@ import ignite.distributed as idist
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from medseg.inference.channel_norm import to_channels_last
+
 
 def initialize_distributed(backend: str | None = None) -> int:
     """Join the process group under torchrun; alone, do nothing. For a config's `initialize`, on every rank.
@@ -38,7 +40,7 @@ def _leave() -> None:
 def distribute(network: torch.nn.Module, *, channels_last: bool = False) -> torch.nn.Module:
     """The network wrapped for several processes; the network itself when there is one."""
     if channels_last:
-        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        network = to_channels_last(network)
     if idist.get_world_size() == 1:
         return network
     device = next(network.parameters()).device

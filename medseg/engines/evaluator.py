@@ -1,6 +1,9 @@
-"""The evaluator: MONAI's SupervisedEvaluator with mixed precision on any device."""
+"""The evaluator: MONAI's SupervisedEvaluator with mixed precision on any device, writing while the network goes on."""
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import monai.engines
@@ -8,7 +11,12 @@ import torch
 from ignite.engine import Engine
 from ignite.metrics import Metric
 from monai.data import MetaTensor
-from monai.engines.utils import IterationEvents, default_metric_cmp_fn, default_prepare_batch
+from monai.engines.utils import (
+    IterationEvents,
+    default_metric_cmp_fn,
+    default_prepare_batch,
+    engine_apply_transform,
+)
 from monai.inferers import Inferer
 from monai.transforms import Transform
 from monai.utils import CommonKeys as Keys
@@ -19,6 +27,13 @@ from medseg.engines.native_stream import NativeStream
 from medseg.engines.nested import per_item
 from medseg.engines.precision import amp_dtype_of, autocast, plain
 from medseg.errors import ConfigError
+from medseg.inference.channel_norm import to_channels_last
+from medseg.inference.memory import held_mb, room_mb
+from medseg.runtime.behind import Behind
+
+_MB, _CPU = 2**20, torch.device("cpu")
+_COPIES = 6  # of a prediction on the scan's grid: its steps, their inverse, what is written
+_SHARE = 0.25  # of the free memory may be taken by a case that is written behind the next one
 
 
 class SupervisedEvaluator(monai.engines.SupervisedEvaluator):
@@ -29,9 +44,16 @@ class SupervisedEvaluator(monai.engines.SupervisedEvaluator):
 
     Args:
         amp_dtype: "bfloat16" or "float16", under `amp`.
-        channels_last: run 3D networks in channels-last memory format.
+        channels_last: run 3D networks in channels-last memory format, see `to_channels_last`; changes the network.
         stream: takes the place of the inferer and of the first steps of the postprocessing where it can, with the same
             masks; see `NativeStream`.
+        write_behind: do the postprocessing of a batch, and with it the writing, in a thread while the network is busy
+            with the next one. No result changes; handlers at ITERATION_COMPLETED see predictions before their
+            postprocessing, so it has no effect where there are metrics. One batch at a time, and only where its copies
+            fit a quarter of the free memory; never where the inferer has a budget, which is one case's.
+
+    Attributes:
+        on_written: Called with the id of each case whose postprocessing is done, in the thread that did it.
     """
 
     def __init__(
@@ -62,8 +84,12 @@ class SupervisedEvaluator(monai.engines.SupervisedEvaluator):
         amp_dtype: str | torch.dtype = "bfloat16",
         channels_last: bool = False,
         stream: NativeStream | None = None,
+        write_behind: bool = False,
     ) -> None:
         self.stream = stream
+        self.on_written: list[Callable[[str], None]] = []
+        behind = write_behind and key_val_metric is None and additional_metrics is None
+        self._behind, self._in_flight_mb = Behind() if behind else None, 0.0
         postprocessing = stream or postprocessing
         super().__init__(
             device=torch.device(device), val_data_loader=val_data_loader, network=network, epoch_length=epoch_length,
@@ -75,13 +101,49 @@ class SupervisedEvaluator(monai.engines.SupervisedEvaluator):
         )  # fmt: skip
         self.amp_dtype, self.channels_last = amp_dtype_of(self.amp_kwargs.get("dtype", amp_dtype)), channels_last
         if channels_last:
-            unwrap(network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            to_channels_last(unwrap(network))
 
     def _register_decollate(self) -> None:
         # MONAI's own would take a list of detections apart, key by key
         @self.on(IterationEvents.MODEL_COMPLETED)
         def _take_apart(engine: Engine) -> None:
             engine.state.batch, engine.state.output = per_item(engine.state.batch), per_item(engine.state.output)
+
+    def _register_postprocessing(self, posttrans: Callable) -> None:
+        self.add_event_handler(IterationEvents.MODEL_COMPLETED, self._end_case, posttrans)
+
+    def _end_case(self, engine: Engine, posttrans: Callable) -> None:
+        """The postprocessing, here or behind the network."""
+        whole = not isinstance(engine.state.batch, list) or not isinstance(engine.state.output, list)
+        batch, output = ([one] if whole else one for one in (engine.state.batch, engine.state.output))
+        if self._behind is None:
+            self._postprocess(batch, output, posttrans)
+            if whole:
+                engine.state.batch, engine.state.output = batch[0], output[0]
+            return
+        needed_mb = sum(_copies_mb(one) for one in output)
+        fits = needed_mb <= _SHARE * (room_mb(_CPU) - held_mb(_CPU)) and self._budget_mb() is None
+        self._in_flight_mb = needed_mb if fits else 0.0
+        self._behind.hand_over(functools.partial(self._postprocess, batch, output, posttrans))
+        if not fits:
+            self._behind.catch_up()
+
+    def _postprocess(self, batches: list[Any], outputs: list[Any], posttrans: Callable) -> None:
+        for place, (batch, output) in enumerate(zip(batches, outputs, strict=True)):
+            batches[place], outputs[place] = engine_apply_transform(batch, output, posttrans)
+            case_id = str(batch.get("case_id", "")) if isinstance(batch, Mapping) else ""
+            for tell in self.on_written:
+                tell(case_id)
+
+    def _budget_mb(self) -> float | None:
+        """The memory that a case may take, where somebody said so: then there is one case at a time."""
+        return getattr(self.inferer, "max_memory_mb", None)
+
+    def run(self, global_epoch: int = 1) -> None:
+        """Runs; what is written behind the network is written when this returns or raises."""
+        self._in_flight_mb = 0.0
+        with self._behind or nullcontext():
+            super().run(global_epoch)
 
     def _iteration(self, engine: Any, batchdata: Any) -> dict:  # type: ignore[override]
         if batchdata is None:
@@ -94,7 +156,9 @@ class SupervisedEvaluator(monai.engines.SupervisedEvaluator):
         with self.mode(network), self._autocast():
             prediction = None
             if self.stream is not None and not args and not kwargs:
-                prediction = self.stream.predict(inputs, network, channels_last=self.channels_last)
+                prediction = self.stream.predict(
+                    inputs, network, channels_last=self.channels_last, beside_mb=self._in_flight_mb
+                )
             if prediction is None:
                 images = plain(inputs, channels_last=self.channels_last)
                 prediction = self.inferer(images, network, *args, **kwargs)
@@ -105,6 +169,19 @@ class SupervisedEvaluator(monai.engines.SupervisedEvaluator):
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.state.device, enabled=bool(self.amp), dtype=self.amp_dtype, kwargs=self.amp_kwargs)
+
+
+def _copies_mb(output: Any) -> float:
+    """What the postprocessing of one case may take beside it, in MiB."""
+    prediction, image = output.get(Keys.PRED), output.get(Keys.IMAGE)
+    if not isinstance(prediction, torch.Tensor):
+        return 0.0
+    if prediction.device.type != "cpu":
+        return float("inf")  # memory of the GPU is the network's
+    native = image.meta.get("spatial_shape") if isinstance(image, MetaTensor) else None
+    voxels = max(math.prod(int(n) for n in native) if native is not None else 0, prediction[0].numel())
+    bytes_each = 4 if prediction.is_floating_point() else 1
+    return _COPIES * bytes_each * len(prediction) * voxels / _MB
 
 
 def _with_meta(prediction: Any, image: Any) -> Any:

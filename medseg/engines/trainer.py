@@ -26,6 +26,7 @@ from medseg.engines.nested import map_tensors
 from medseg.engines.precision import amp_dtype_of, autocast, plain
 from medseg.engines.randomness import capture_rng, restore_rng
 from medseg.errors import ConfigError
+from medseg.inference.channel_norm import to_channels_last
 
 _MAX_SKIPPED_STEPS = 50  # the scale halves at each: 2**16 would be 2**-34, so the gradient itself is not finite
 
@@ -40,7 +41,7 @@ class SupervisedTrainer(monai.engines.SupervisedTrainer):
         clip_norm: largest norm of the gradient; None does not clip.
         lr_scheduler: stepped once per optimiser step.
         ema: average of the weights, updated once per optimiser step.
-        channels_last: run 3D networks in channels-last memory format.
+        channels_last: run 3D networks in channels-last memory format, see `to_channels_last`; changes the network.
         run_dir: where the batch of a non-finite loss is saved.
         decollate: as in MONAI; by default only when `postprocessing` or a training metric needs it.
 
@@ -103,7 +104,7 @@ class SupervisedTrainer(monai.engines.SupervisedTrainer):
         self.lr_scheduler, self.ema, self.channels_last, self.run_dir = lr_scheduler, ema, channels_last, run_dir
         self.amp_dtype = amp_dtype_of(self.amp_kwargs.get("dtype", amp_dtype))
         if channels_last:
-            unwrap(network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            to_channels_last(unwrap(network))
         self._begin_state()
         self._register_phases()
         if train_handlers is not None:

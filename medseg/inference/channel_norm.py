@@ -11,7 +11,8 @@ class ChannelNorm(nn.Module):
     """`InstanceNorm3d` computed as group normalisation with one group a channel, which is the same.
 
     PyTorch's instance norm gives its output in contiguous memory whatever came in, so that a network in channels-last
-    copies twice a layer; its group norm keeps the memory format. Parameters have the names of the original's.
+    copies twice a layer; its group norm keeps the memory format on a CPU. On a GPU both are contiguous, and the original is
+    computed. Parameters have the names of the original's.
 
     Args:
         original: The layer to stand for; its parameters are shared.
@@ -29,6 +30,8 @@ class ChannelNorm(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Each channel of each image `(B, C, X, Y, Z)` to mean 0 and variance 1, then scaled and shifted."""
+        if image.device.type != "cpu":
+            return F.instance_norm(image, None, None, self.weight, self.bias, use_input_stats=True, eps=self.eps)
         return F.group_norm(image, image.shape[1], self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

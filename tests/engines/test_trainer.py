@@ -7,9 +7,19 @@ import torch
 from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 
-from medseg.engines import EarlyStopping, Ema, RunEvents, SupervisedEvaluator, SupervisedTrainer, polynomial_with_warmup
+from medseg.engines import (
+    CaseDataset,
+    EarlyStopping,
+    Ema,
+    RunEvents,
+    SupervisedEvaluator,
+    SupervisedTrainer,
+    make_loader,
+    polynomial_with_warmup,
+)
 from medseg.engines.precision import plain
 from medseg.errors import ConfigError, NumericError
+from medseg.inference import SlidingWindow
 
 
 def weights(trainer):
@@ -192,6 +202,35 @@ def test_channels_last_reaches_network_and_input(make_trainer):
     assert type(plain(image)) is torch.Tensor
 
 
+def test_channels_last_trains_instance_norms_without_leaving_it(make_trainer):
+    def make_network():
+        torch.manual_seed(0)
+        norm = torch.nn.InstanceNorm3d(2, affine=True)
+        return torch.nn.Sequential(torch.nn.Conv3d(1, 2, 3, padding=1), norm, torch.nn.Conv3d(2, 1, 1))
+
+    plain_network, fast = make_network(), make_network()
+    make_trainer(network=plain_network).run()
+    make_trainer(network=fast, channels_last=True, ema=Ema(fast, 0.5)).run()
+    assert type(fast[1]) is not torch.nn.InstanceNorm3d
+    assert list(fast.state_dict()) == list(plain_network.state_dict())
+    for ours, expected in zip(fast.parameters(), plain_network.parameters(), strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_validation_in_channels_last_predicts_the_same(volume, make_items):
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv3d(1, 4, 3, padding=1), torch.nn.InstanceNorm3d(4), torch.nn.Conv3d(4, 2, 1)]
+    network, predictions = torch.nn.Sequential(*layers), []
+    for channels_last in (False, True):
+        loader = make_loader(CaseDataset(make_items(1), volume))
+        inferer = SlidingWindow((4, 4, 4))
+        evaluator = SupervisedEvaluator("cpu", loader, network, inferer=inferer, channels_last=channels_last)
+        evaluator.run()
+        predictions.append(evaluator.state.output[0]["pred"].as_tensor())
+    assert type(network[1]) is not torch.nn.InstanceNorm3d
+    torch.testing.assert_close(predictions[1], predictions[0], atol=1e-5, rtol=1e-4)
+
+
 def test_phases_fire_in_order_whatever_the_order_of_handlers(make_trainer):
     trainer = make_trainer(epochs=1, scores=[0.5])
     fired = []
@@ -234,9 +273,6 @@ def test_bad_numbers_are_refused(make_trainer):
 
 
 def test_the_evaluator_predicts_in_float32_with_metadata_and_without_gradients(volume, make_items):
-
-    from medseg.engines import CaseDataset, make_loader
-
     network = torch.nn.Conv3d(1, 1, 1)
     loader = make_loader(CaseDataset(make_items(2), volume))
     evaluator = SupervisedEvaluator("cpu", loader, network, amp=True, channels_last=True)
