@@ -11,7 +11,7 @@ class ChannelNorm(nn.Module):
     """`InstanceNorm3d` computed as group normalisation with one group a channel, which is the same.
 
     PyTorch's instance norm gives its output in contiguous memory whatever came in, so that a network in channels-last
-    copies twice a layer; its group norm keeps the memory format on a CPU. On a GPU both are contiguous, and the original is
+    copies twice a layer; its group norm keeps the memory format on a CPU. On a GPU neither does, and the original is
     computed. Parameters have the names of the original's.
 
     Args:
