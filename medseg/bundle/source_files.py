@@ -130,7 +130,7 @@ class _Bindings(Mapping[str, ast.stmt]):
 def names_bound_by(statement: ast.stmt) -> list[str]:
     """The names that a statement binds by itself.
 
-    >>> [names_bound_by(each) for each in ast.parse("import a.b\\nfrom c import d as e, f\\ng = h, i = j").body]
+    >>> [names_bound_by(each) for each in ast.parse("import a.b; from c import d as e, f; g = h, i = j").body]
     [['a'], ['e', 'f'], ['g', 'h', 'i']]
     """
     if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

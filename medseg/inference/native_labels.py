@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from medseg.inference.native_grid import NativeGrid
-from medseg.inference.tile_merge import Merged
-from medseg.kernels.merge import add_window, divide
+from medseg.inference.native_grid import NativeGrid, empty_class_map
+from medseg.inference.tile_padding import Merged
+from medseg.kernels.merge import add_window, best_class, mean_window
 from medseg.kernels.native_labels import AxisTaps, resampled_argmax, resampled_threshold
 from medseg.kernels.resample import Taps
 
@@ -25,16 +25,20 @@ class NativeLabels:
         channels: Channels of the scores.
         threshold: Masks of the scores that are at least this; the best class when None.
         threads: Threads to share the work.
+        exclusive: Whether, with a threshold above 0, a voxel is in no mask but that of its best channel.
 
     Attributes:
         labels: Shape `(X, Y, Z)`, or with a threshold `(channels, X, Y, Z)`; uint8, or uint16 above 256 classes.
     """
 
-    def __init__(self, grid: NativeGrid, *, channels: int, threshold: float | None, threads: int) -> None:
-        self.grid, self.threshold, self.threads = grid, threshold, threads
-        dtype = np.uint8 if threshold is not None or channels <= 256 else np.uint16
-        beyond = threshold is not None and threshold <= 0  # where there are no scores, they are 0
-        self.labels = grid.empty_labels(None if threshold is None else channels, dtype=dtype, fill=int(beyond))
+    def __init__(
+        self, grid: NativeGrid, *, channels: int, threshold: float | None, threads: int, exclusive: bool = False
+    ) -> None:
+        self.grid, self.threshold, self.threads, self.exclusive = grid, threshold, threads, exclusive
+        if threshold is None:
+            self.labels = empty_class_map(grid, channels)
+        else:  # where there are no scores, they are 0
+            self.labels = grid.empty_labels(channels, dtype=np.uint8, fill=int(threshold <= 0))
 
     def write(self, part: Merged) -> None:
         """Write the voxels that lie in this part."""
@@ -42,22 +46,31 @@ class NativeLabels:
         out = self.grid.along_network(self.labels)[(..., *places)]
         if not out.size:
             return
-        if part.scores.device.type != "cpu":
-            out[...] = labels_on_device(part.scores, taps, threshold=self.threshold)
-        elif self.threshold is None:
-            resampled_argmax(part.scores.numpy(), taps, out, threads=self.threads)
+        self._decide(part.scores, taps, out, threshold=self.threshold)
+        if self.threshold is not None and self.exclusive and len(out) > 1:
+            best = np.empty(out.shape[1:], np.uint8 if len(out) <= 256 else np.uint16)
+            self._decide(part.scores, taps, best, threshold=None)
+            for channel, mask in enumerate(out):
+                mask &= best == channel
+
+    def _decide(self, scores: torch.Tensor, taps: AxisTaps, out: npt.NDArray[Any], *, threshold: float | None) -> None:
+        if scores.device.type != "cpu":
+            out[...] = labels_on_device(scores, taps, threshold=threshold)
+        elif threshold is None:
+            resampled_argmax(scores.numpy(), taps, out, threads=self.threads)
         else:
-            resampled_threshold(part.scores.numpy(), taps, out, threshold=self.threshold, threads=self.threads)
+            resampled_threshold(scores.numpy(), taps, out, threshold=threshold, threads=self.threads)
 
 
-def warm_up(threshold: float | None) -> None:
+def warm_up(threshold: float | None, *, exclusive: bool = False) -> None:
     """Compile the kernels or load them from their cache, so that this is not taken for memory that a scan needs."""
-    scores, weights = np.ones((2, 2, 2, 2), np.float32), np.ones((2, 2, 2), np.float32)
+    scores, weights, at = np.ones((2, 2, 2, 2), np.float32), np.ones((2, 2, 2), np.float32), (0, 0, 0)
     for fresh in (True, False):
-        add_window(scores, weights, scores.copy(), read=(0, 0, 0), write=(0, 0, 0), size=(1, 1, 1), fresh=fresh)
-    divide(scores, weights, start=(0, 0, 0), size=(2, 2, 2))
+        add_window(scores, weights, scores.copy(), read=at, write=at, size=(1, 1, 1), fresh=fresh)
+    mean_window(scores, weights, scores.copy(), weights, read=at, write=at)
+    best_class(scores, weights, None, weights, np.empty((4, 4, 4), np.uint8)[1:3, 1:3, 1:3], read=at)
     grid = NativeGrid.same((1, 1, 1))
-    labels = NativeLabels(grid, channels=2, threshold=threshold, threads=1)
+    labels = NativeLabels(grid, channels=2, threshold=threshold, threads=1, exclusive=exclusive)
     labels.write(Merged(torch.from_numpy(scores), (0, 0, 0), (1, 1, 1), (False, False, False)))
 
 

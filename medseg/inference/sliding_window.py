@@ -106,6 +106,8 @@ class SlidingWindow(SlidingWindowInferer):
         grid: NativeGrid | None = None,
         activation: Activation = "none",
         threshold: float | None = None,
+        exclusive: bool = False,
+        beside_mb: float = 0.0,
         **kwargs: Any,
     ) -> Prediction:
         """The labels of a scan on its own grid, merged, resampled and decided in one stream.
@@ -120,6 +122,8 @@ class SlidingWindow(SlidingWindowInferer):
             grid: The scan's own grid; the image's when not given.
             activation: Applied to the merged scores before they are resampled: "none", "sigmoid" or "softmax".
             threshold: One mask a channel, of the scores that are at least this; a map of the best classes when None.
+            exclusive: Whether, with a threshold above 0, a voxel is in no mask but that of its best channel.
+            beside_mb: What else this process may come to hold meanwhile, in MiB; it is planned for.
             kwargs: Passed on to the network.
 
         Returns:
@@ -143,8 +147,9 @@ class SlidingWindow(SlidingWindowInferer):
             lambda windows: forward(windows, *args),
             batch_size=self.sw_batch_size,
             max_memory_mb=self.max_memory_mb,
+            beside_mb=beside_mb,
         )
-        return stream.labels(grid, activation=activation, threshold=threshold)
+        return stream.labels(grid, activation=activation, threshold=threshold, exclusive=exclusive)
 
     def _roi(self, inputs: torch.Tensor) -> tuple[int, ...]:
         sides = self.roi_size if isinstance(self.roi_size, Sequence) else [self.roi_size] * (inputs.ndim - 2)

@@ -15,8 +15,10 @@ from medseg.errors import ConfigError
 from medseg.inference.memory import held_mb, measured, room_mb
 from medseg.inference.native_grid import NativeGrid
 from medseg.inference.native_labels import NativeLabels, warm_up
+from medseg.inference.same_grid import SameGridLabels
 from medseg.inference.scan_windows import ScanWindows
-from medseg.inference.tile_merge import Activation, Merged, TileMerge, weighted
+from medseg.inference.tile_merge import Activation, LastVisit, TileMerge, weighted
+from medseg.inference.tile_padding import TilePadding
 from medseg.inference.tile_store import TileStore
 from medseg.inference.window_plan import Needs, WindowPlan, make_plan
 
@@ -47,14 +49,18 @@ class StreamingPrediction:
         network: Gives scores `(B, classes, x, y, z)` of windows `(B, C, x, y, z)`.
         batch_size: Windows in one forward pass, at most.
         max_memory_mb: What may be held, in MiB; what the machine has when None.
+        beside_mb: What other work of this process may come to hold meanwhile, in MiB.
     """
 
     scan: ScanWindows
     network: Callable[[torch.Tensor], Any]
     batch_size: int = 1
     max_memory_mb: float | None = None
+    beside_mb: float = 0.0
 
-    def plan(self, grid: NativeGrid, *, threshold: float | None = None) -> tuple[WindowPlan, torch.Tensor]:
+    def plan(
+        self, grid: NativeGrid, *, threshold: float | None = None, exclusive: bool = False
+    ) -> tuple[WindowPlan, torch.Tensor]:
         """How the scan is to be predicted, and the scores of its first window, which say what the network takes.
 
         Raises:
@@ -62,8 +68,8 @@ class StreamingPrediction:
         """
         device = self.scan.device
         with torch.inference_mode():
-            warm_up(threshold)
-            base_mb = held_mb(device)
+            warm_up(threshold, exclusive=exclusive)
+            base_mb = held_mb(device) + self.beside_mb
             # A first pass also takes what stays (compiled code, scratch memory): so much more is planned for.
             scores, window_mb = measured(self._probe, device)
         channels = int(scores.shape[1])
@@ -79,15 +85,18 @@ class StreamingPrediction:
         )
         return make_plan(self.scan.tiling, needs, batch_size=self.batch_size, budget_mb=budget), scores
 
-    def labels(self, grid: NativeGrid, *, activation: Activation, threshold: float | None) -> Prediction:
+    def labels(
+        self, grid: NativeGrid, *, activation: Activation, threshold: float | None, exclusive: bool = False
+    ) -> Prediction:
         """Run; see `SlidingWindow.predict_labels`."""
-        plan, scores = self.plan(grid, threshold=threshold)
+        plan, scores = self.plan(grid, threshold=threshold, exclusive=exclusive)
         first = [scores]
         del scores  # the run takes it out of the list, and lets it go
         started = held_mb(self.scan.device)
         with torch.inference_mode():
             labels, above = measured(
-                lambda: self._run(plan, first, grid, activation=activation, threshold=threshold), self.scan.device
+                lambda: self._run(plan, first, grid, activation=activation, threshold=threshold, exclusive=exclusive),
+                self.scan.device,
             )
         return Prediction(labels=labels, plan=plan, peak_mb=started + above)
 
@@ -99,10 +108,11 @@ class StreamingPrediction:
         *,
         activation: Activation,
         threshold: float | None,
+        exclusive: bool,
     ) -> npt.NDArray[np.integer]:
         threads = torch.get_num_threads()
         inner = grid.moved([-before for before in self.scan.padding])
-        result = NativeLabels(inner, channels=plan.channels, threshold=threshold, threads=threads)
+        result = NativeLabels(inner, channels=plan.channels, threshold=threshold, threads=threads, exclusive=exclusive)
         store = TileStore(plan.channels + 1, self.scan.device, limit_mb=min(plan.sums_limit_mb, plan.sums_mb))
         merge = TileMerge(
             self.scan.tiling,

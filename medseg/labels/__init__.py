@@ -3,6 +3,7 @@
 from medseg.labels.conventions import (
     CONVENTIONS,
     LabelConvention,
+    are_exclusive,
     labels_to_regions,
     regions_to_labels,
     settle_regions,
@@ -13,6 +14,7 @@ __all__ = [
     "CONVENTIONS",
     "Declared",
     "LabelConvention",
+    "are_exclusive",
     "get_convention",
     "labels_to_regions",
     "parse_convention",

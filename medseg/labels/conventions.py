@@ -139,8 +139,17 @@ def settle_regions(
     import numpy as np
 
     masks = np.asarray(probabilities >= threshold)
-    values = [value for region in convention.regions.values() for value in region]
-    if len(values) == len(set(values)) and len(masks) > 1:
+    if are_exclusive(convention) and len(masks) > 1:
         likeliest = probabilities.argmax(axis=0)
         masks &= likeliest == np.arange(len(masks)).reshape(-1, 1, 1, 1)
     return masks
+
+
+def are_exclusive(convention: LabelConvention) -> bool:
+    """Whether no label value is in two regions, so that a voxel is in one of them at most.
+
+    >>> are_exclusive(CONVENTIONS["brats2017"])
+    False
+    """
+    values = [value for region in convention.regions.values() for value in region]
+    return len(values) == len(set(values))
