@@ -13,14 +13,27 @@ from html import escape
 import numpy as np
 
 from medseg.report.charts import COLOURS, RIGHT, TOP, WIDTH, Scale, figure, legend, nice_ticks
+from medseg.report.markup import metric_key, metric_name
 
 ROW, GAP, BOX = 36, 12, 11
 _BOX_UP, _DOTS_DOWN = 8, 9  # from the middle of the row, so that neither hides the other
 _ENDLESS = 26  # room on the right for cases whose value is infinite
 _STEPS = (0, 1, -1, 2, -2)  # where dots go that would hide each other
 
+_SHARES = ("dice", "iou", "nsd", "precision", "recall", "lesion_dice", "lesion_f1", "panoptic_quality")
+_BEST = dict.fromkeys(_SHARES, 1.0) | dict.fromkeys(("hd95", "assd", "lesion_hd95"), 0.0)
+
 Cases = Sequence[tuple[float, str]]
 NOTE = "Box: quartiles and median. Whiskers: the farthest case within 1.5 boxes. Diamond: mean. Dot: a case."
+
+
+def case_chart(column: str, groups: Mapping[str, Mapping[str, Cases]]) -> str:
+    """`box_chart` of a column of `cases.csv`; empty for a metric that has no best value to reach to."""
+    best = _BEST.get(metric_key(column))
+    if best is None:
+        return ""
+    name, _, unit = metric_name(column).partition(", ")
+    return box_chart(f"{name} of every case{', in ' if unit else ''}{unit}", groups, best=best)
 
 
 def box_chart(title: str, groups: Mapping[str, Mapping[str, Cases]], *, best: float) -> str:

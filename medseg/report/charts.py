@@ -98,10 +98,19 @@ def _axes(across: Scale, up: Scale, ticks: Sequence[float], x_label: str) -> str
     )
 
 
-def figure(title: str, drawing: str, below: str, description: str, height: float = HEIGHT) -> str:
-    """A drawing `WIDTH` wide with its heading, what stands under it, and a description for who does not see it."""
+def figure(
+    title: str,
+    drawing: str,
+    below: str,
+    description: str,
+    height: float = HEIGHT,
+    *,
+    width: float = WIDTH,
+    kind: str = "chart",
+) -> str:
+    """A drawing with its heading, what stands under it, and a description for who does not see it."""
     return (
-        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(f"{title}. {description}")}">'
+        f'<figure class="{kind}"><figcaption>{escape(title)}</figcaption>'
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(f"{title}. {description}")}">'
         f"{drawing}</svg>{below}</figure>"
     )

@@ -16,6 +16,11 @@ METRIC_NAMES = {
     "precision": "Precision",
     "recall": "Recall",
     "volume_error": "Volume error",
+    "lesion_dice": "Lesion-wise Dice",
+    "lesion_hd95": "Lesion-wise HD95",
+    "lesion_f1": "Lesion F1",
+    "panoptic_quality": "Panoptic quality",
+    "cpm": "CPM",
 }
 _UNITS = {"_mm": "mm", "_ml": "ml"}
 

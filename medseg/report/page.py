@@ -1,48 +1,54 @@
-"""The report as one HTML file: sections in order; styles, pictures, volumes and scripts inside; no network."""
+"""The report of a run as one HTML file: its sections in order."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from medseg.errors import ConfigError
 from medseg.record import write_text_atomically
-from medseg.report.box_plots import NOTE, box_chart
+from medseg.report.box_plots import NOTE, case_chart
+from medseg.report.calibration import calibration_section
 from medseg.report.charts import Points, line_chart
 from medseg.report.crops import crops, has_crops
 from medseg.report.detection import detection_cards, detection_notes, detection_scores, detection_tables, is_detection
-from medseg.report.markup import absent, metric_key, metric_name, number, section, to_float
+from medseg.report.document import Card, document
+from medseg.report.lesions import lesion_section
+from medseg.report.markup import absent, metric_key, number, to_float
 from medseg.report.overlays import overlays
 from medseg.report.provenance import environment, reproduce
 from medseg.report.run_folder import Row, RunFolder, Scores, read_run_folder
+from medseg.report.suite import REPORT, is_suite, job_folders, suite_page
 from medseg.report.tables import baseline_table, cases_table, summary_table
 
-STYLES = ("style.css", "viewer.css")
-SCRIPTS = ("inflate.js", "voxels.js", "viewer.js", "sorting.js", "start.js")
-NOT_CLINICAL = "Made by medseg for research. Not for clinical use."
 
-
-def write_report(run_dir: Path, out: Path | None = None) -> Path:
-    """Writes the report of a run as one self-contained HTML file.
+def write_report(run_dir: Path, out: Path | None = None, *, jobs: bool = False) -> Path:
+    """Writes the report of a run, or of a suite, as one self-contained HTML file.
 
     Args:
-        run_dir: A run folder, as `medseg train` writes it, or any folder with `evaluation/summary.json`.
-        out: The file to write; `report.html` in the run folder by default.
+        run_dir: A run folder, as `medseg train` writes it, any folder with `evaluation/summary.json`, or the folder of
+            `medseg benchmark`, whose page links to the reports of its jobs.
+        out: The file to write; `report.html` in the folder by default.
+        jobs: Of a suite, whether the reports of its jobs are written first, each into its own folder.
 
     Returns:
         The file written.
 
     Raises:
+        ConfigError: When jobs are asked for, and it is no suite.
         DataError: When the folder holds nothing to report or a damaged file, or the report cannot be written.
     """
-    run = read_run_folder(Path(run_dir))
-    out = Path(out) if out else run.path / "report.html"
-    write_text_atomically(out, _page(run))
+    folder, suite = Path(run_dir), is_suite(Path(run_dir))
+    out = Path(out) if out else folder / REPORT
+    if jobs and not suite:
+        msg = f"--jobs: {folder} is no suite's folder. Leave it out, or give the folder that medseg benchmark wrote."
+        raise ConfigError(msg)
+    for job in job_folders(folder) if jobs else ():
+        write_report(job)
+    write_text_atomically(out, suite_page(folder, out=out) if suite else _page(read_run_folder(folder)))
     return out
 
 
@@ -51,57 +57,35 @@ def _page(run: RunFolder) -> str:
     detection = is_detection(run.scores.summary) or (not run.scores.cases and has_crops(run))
     sections = [
         ("scores", "Scores", _scores(run)),
+        ("lesions", "Lesion by lesion", lesion_section(run.scores)),
+        ("calibration", "Calibration", calibration_section(run.scores.summary)),
         ("pictures", *(("Detections", crops(run)) if detection else ("Best, median and worst case", overlays(run)))),
         ("training", "Training", _training(run)),
         ("cases", "Every case", _cases(run.scores)),
         ("reproduce", "How to reproduce", reproduce(run)),
         ("environment", "Run and environment", environment(run)),
     ]
-    links = "".join(f'<li><a href="#{anchor}">{title}</a></li>' for anchor, title, _ in sections)
-    parts = [section(title, body, anchor=anchor) for anchor, title, body in sections]
-    script = f'"use strict";\n(() => {{\n{_asset(*SCRIPTS)}}})();\n'
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<link rel="icon" href="data:,">\n'
-        f"<title>{escape(name)}: report</title>\n<style>\n{_asset(*STYLES)}</style>\n</head>\n<body>\n"
-        f"<header><p>medseg report</p><h1>{escape(name)}</h1>{_headline(run)}</header>\n"
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n'
-        f"<main>\n{chr(10).join(parts)}\n</main>\n<footer>{NOT_CLINICAL}</footer>\n"
-        f"<script>{script}</script>\n</body>\n</html>\n"
-    )
+    job = run.path.parent.name == "jobs"
+    kicker = f"medseg report: {run.path.resolve().name}" if job else "medseg report"
+    return document(name, kicker=kicker, cards=_headline(run), sections=sections)
 
 
-def _asset(*names: str) -> str:
-    return "".join(files("medseg.report").joinpath(name).read_text(encoding="utf-8") for name in names)
-
-
-def _policy(script: str) -> str:
-    """What the page may load: nothing from anywhere, and no script but its own."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-
-
-def _headline(run: RunFolder) -> str:
+def _headline(run: RunFolder) -> Iterator[Card]:
     """The figures that a reader looks for first."""
-    cards = list(detection_cards(run.scores.summary)) if is_detection(run.scores.summary) else []
+    if is_detection(run.scores.summary):
+        yield from detection_cards(run.scores.summary)
     dice = _mean_dice(run.scores.summary)
     if dice:
         low, high = dice.get("ci95") or (math.nan, math.nan)
-        cards.append(("Mean Dice", number(dice.get("mean")), f"95 % interval {number(low)} to {number(high)}"))
+        yield "Mean Dice", number(dice.get("mean")), f"95 % interval {number(low)} to {number(high)}"
     baseline = _mean_dice(run.baseline.summary)
     if baseline:
-        cards.append(("Baseline", number(baseline.get("mean")), "its mean Dice on the same cases"))
+        yield "Baseline", number(baseline.get("mean")), "its mean Dice on the same cases"
     cases = run.scores.summary.get("n_cases") or len({row["case_id"] for row in run.scores.cases})
     if cases:
-        cards.append(("Cases", str(cases), f"scored in {', '.join(run.scores.regions) or 'every label'}"))
+        yield "Cases", str(cases), f"scored in {', '.join(run.scores.regions) or 'every label'}"
     if seconds := run.record.get("wall_s"):
-        cards.append(("Time", f"{to_float(seconds) / 60:.1f}", "minutes of training"))
-    items = "".join(
-        f"<div><dt>{name}</dt><dd>{value}<small>{escape(note)}</small></dd></div>" for name, value, note in cards
-    )
-    return f"<dl>{items}</dl>" if items else ""
+        yield "Time", f"{to_float(seconds) / 60:.1f}", "minutes of training"
 
 
 def _mean_dice(summary: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -129,13 +113,8 @@ def _cases(scores: Scores) -> str:
 
 def _boxes(run: RunFolder) -> str:
     """Box plots of the overlap and of the distance, where they were scored."""
-    charts = []
-    for column in run.scores.cases[0] if run.scores.cases else ():
-        if metric_key(column) in {"dice", "hd95"}:
-            name, _, unit = metric_name(column).partition(", ")
-            title = f"{name} of every case{', in ' if unit else ''}{unit}"
-            best = 1.0 if metric_key(column) == "dice" else 0.0
-            charts.append(box_chart(title, _groups(run, column), best=best))
+    columns = run.scores.cases[0] if run.scores.cases else ()
+    charts = [case_chart(name, _groups(run, name)) for name in columns if metric_key(name) in {"dice", "hd95"}]
     drawn = "".join(charts)
     return f'<div class="charts">{drawn}</div><p class="note">{NOTE}</p>' if drawn else ""
 

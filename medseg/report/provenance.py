@@ -10,7 +10,7 @@ from typing import Any
 
 from medseg.report.detection import is_detection
 from medseg.report.markup import absent, table, to_float
-from medseg.report.run_folder import RunFolder
+from medseg.report.run_folder import RunFolder, read_json
 
 # Keys of run.json in the order in which a reader asks for them; what is not named here comes last.
 _ORDER = (
@@ -74,15 +74,25 @@ def _install(run: RunFolder) -> Steps:
 
 
 def _training(run: RunFolder) -> Steps:
-    if command := run.record.get("command"):
+    command = run.record.get("command")
+    if _of_suite(command):
+        name = read_json(run.path.resolve().parents[1] / "results.json").get("suite", "SUITE")
+        yield "A job of a suite, which starts anew, or goes on where it was stopped, with:", f"medseg benchmark {name}"
+    elif command:
         yield "This run was started with:", _typed(command)
     elif bundle := run.record.get("bundle"):
         yield "The bundle is trained again with:", f"medseg train {shlex.quote(str(bundle))}"
 
 
 def _prediction(run: RunFolder) -> Steps:
-    if command := run.predicted.get("command"):
+    command = run.predicted.get("command")
+    if command and not _of_suite(command):
         yield "The cases were predicted with:", _typed(command)
+
+
+def _of_suite(command: object) -> bool:
+    """Whether `medseg benchmark` started the process: its worker is no command for a person."""
+    return isinstance(command, list) and bool(command) and Path(str(command[0])).name == "worker.py"
 
 
 def _evaluation(run: RunFolder) -> Steps:
@@ -94,10 +104,23 @@ def _evaluation(run: RunFolder) -> Steps:
         )
         yield "Score these or any other tool's detections:", again
     elif summary:
-        convention = run.convention
-        regions = f" --regions {convention}" if isinstance(convention, str) else ""
-        again = f"medseg evaluate --pred predictions --ref REFERENCE --task segmentation{regions} -o evaluation"
-        yield "Score these or any other tool's label maps:", again
+        again = "medseg evaluate --pred predictions --ref REFERENCE --task segmentation"
+        yield "Score these or any other tool's label maps:", f"{again}{_options(run)} -o evaluation"
+
+
+def _options(run: RunFolder) -> str:
+    """The options that made the scores what they are."""
+    told, summary = run.convention, run.scores.summary
+    if isinstance(told, Mapping):
+        values = {name: value if isinstance(value, list) else [value] for name, value in told.items()}
+        told = ",".join(f"{name}={'+'.join(map(str, value))}" for name, value in values.items())
+    lesions = summary.get("lesion_wise", {}).get("rules")
+    options = {"--regions": told, "--lesion-wise": lesions}
+    if summary.get("tolerance_mm") not in (None, 1.0):
+        options["--tolerance-mm"] = f"{summary['tolerance_mm']:g}"
+    if "calibration" in summary:
+        options["--probabilities"] = "predictions/probabilities"
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in options.items() if value)
 
 
 def _facts(caption: str, facts: Mapping[str, Any]) -> str:

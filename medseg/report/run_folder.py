@@ -33,7 +33,7 @@ class Scores:
 
     def table(self, name: str) -> tuple[Row, ...]:
         """Another table beside the summary, empty when absent."""
-        return _rows(self.folder / name) if self.summary else ()
+        return read_rows(self.folder / name) if self.summary else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class RunFolder:
     """A run as the report needs it.
 
     Attributes:
-        path: The folder.
+        path: The folder; a run, or a job of a suite, whose training is in `run`.
         record: `run.json`, what ran on what; empty when absent.
         predicted: The same of the predictions.
         history: Rows of `metrics.csv`, as text.
@@ -86,15 +86,16 @@ def read_run_folder(path: Path) -> RunFolder:
         raise DataError(msg)
     scores = _scores(path / "evaluation")
     scores = scores if scores.summary or scores.cases else _scores(path)
+    trained = _trained(path)
     run = RunFolder(
         path=path,
-        record=_json(path / "run.json"),
-        predicted=_json(path / "predictions" / "run.json"),
-        history=_rows(path / "metrics.csv"),
+        record=read_json(trained / "run.json"),
+        predicted=read_json(path / "predictions" / "run.json"),
+        history=read_rows(trained / "metrics.csv"),
         scores=scores,
         baseline=_scores(path / "baseline"),
-        config=_config(path / "config.yaml"),
-        items=_items(path / "predictions", _json(scores.folder / "references.json")),
+        config=_config(trained / "config.yaml"),
+        items=_items(path / "predictions", read_json(scores.folder / "references.json")),
     )
     if not (run.record or run.history or run.scores.summary or run.scores.cases):
         msg = f"{path}: holds no run.json, metrics.csv or evaluation/summary.json, so there is nothing to report."
@@ -102,13 +103,24 @@ def read_run_folder(path: Path) -> RunFolder:
     return run
 
 
+def _trained(path: Path) -> Path:
+    """Where the training lies: a job of a suite has it in `run`."""
+    job = path / "run"
+    return job if (job / "run.json").is_file() and not (path / "run.json").is_file() else path
+
+
 def _scores(folder: Path) -> Scores:
     nested = folder / "evaluation"
     folder = nested if (nested / "summary.json").is_file() else folder
-    return Scores(folder=folder, summary=_json(folder / "summary.json"), cases=_rows(folder / "cases.csv"))
+    return Scores(folder=folder, summary=read_json(folder / "summary.json"), cases=read_rows(folder / "cases.csv"))
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, empty when there is no file.
+
+    Raises:
+        DataError: When it is no JSON.
+    """
     if not path.is_file():
         return {}
     try:
@@ -119,7 +131,8 @@ def _json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {"content": content}
 
 
-def _rows(path: Path) -> tuple[Row, ...]:
+def read_rows(path: Path) -> tuple[Row, ...]:
+    """The rows of a CSV file as text, none when there is no file."""
     if not path.is_file():
         return ()
     with path.open(newline="", encoding="utf-8") as file:

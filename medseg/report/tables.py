@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from medseg.metrics.lesion_metrics import LESION_METRICS
 from medseg.report.markup import METRIC_NAMES, absent, digits_of, metric_key, metric_name, number, table, to_float
 from medseg.report.run_folder import Row, Scores
 
@@ -19,11 +20,11 @@ def summary_table(scores: Scores) -> str:
         return absent("This run has no scores: medseg evaluate writes evaluation/summary.json.")
     metrics = _known_metrics(regions)
     rows = [
-        [escape(name), *(_with_interval(values.get(key), key) for key in metrics)] for name, values in regions.items()
+        [escape(name), *(with_interval(values.get(key), key) for key in metrics)] for name, values in regions.items()
     ]
     mean = scores.summary.get("mean", {})
     if len(regions) > 1 and mean:
-        rows.append(["Mean", *(_with_interval(mean.get(key), key) for key in metrics)])
+        rows.append(["Mean", *(with_interval(mean.get(key), key) for key in metrics)])
     return table("Mean score and 95 % interval per region", ["Region", *map(metric_name, metrics)], rows)
 
 
@@ -34,7 +35,7 @@ def baseline_table(scores: Scores, baseline: Scores) -> str:
         theirs = dict(_dice_rows(baseline)).get(name)
         if theirs is not None:
             gain = to_float(ours.get("mean")) - to_float(theirs.get("mean"))
-            rows.append([escape(name), _with_interval(ours), _with_interval(theirs), f"{gain:+.3f}"])
+            rows.append([escape(name), with_interval(ours), with_interval(theirs), f"{gain:+.3f}"])
     return table("Dice of the network and of the baseline", ["Region", "Network", "Baseline", "Difference"], rows)
 
 
@@ -67,10 +68,12 @@ def _known_metrics(regions: Mapping[str, Statistics]) -> list[str]:
     first = next(iter(regions.values()))
     keys = [key for key, value in first.items() if isinstance(value, Mapping) and "mean" in value]
     order = list(METRIC_NAMES)
-    return sorted((key for key in keys if metric_key(key) in order), key=lambda key: order.index(metric_key(key)))
+    shown = (key for key in keys if metric_key(key) in order and key not in LESION_METRICS)
+    return sorted(shown, key=lambda key: order.index(metric_key(key)))
 
 
-def _with_interval(values: Any, column: str = "dice") -> str:
+def with_interval(values: Any, column: str = "dice") -> str:
+    """A cell: the mean of an aggregate, and its 95 % interval under it."""
     if not isinstance(values, Mapping):
         return "–"
     interval: Sequence[float] = values.get("ci95") or ()

@@ -1,6 +1,8 @@
 """A small run folder as training, prediction and evaluation leave it, and one like it for the baseline."""
 
 import csv
+import dataclasses
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
+from medseg.benchmark.local import run_suite
+from medseg.evaluation.calibration import Calibration
+from medseg.metrics.calibration import reliability
+from medseg.metrics.lesion_metrics import LESION_COUNTS
+from medseg.metrics.lesionwise import get_lesion_rules
 from medseg.volumes import Volume, write_label_map, write_volume
 
 SHAPE = (40, 48, 32)
@@ -85,7 +92,7 @@ def make_run_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
 
 
 def maker(folder: Path) -> Callable[..., Path]:
-    def make(name: str = "run", *, cases: int = 5, pictures: bool = True) -> Path:
+    def make(name: str = "run", *, cases: int = 5, pictures: bool = True, extras: bool = False) -> Path:
         run = folder / name
         write_scores(run / "evaluation", {"TC": 0.86, "WT": 0.91, "ET": 0.82}, cases=cases, seed=0)
         write_scores(run / "baseline", {"TC": 0.31, "WT": 0.55, "ET": 0.36}, cases=cases, seed=1)
@@ -94,6 +101,9 @@ def maker(folder: Path) -> Callable[..., Path]:
         (run / "run.json").write_text(json.dumps(record | {"versions": {"medseg": "0.1.0", "torch": "2.13.0"}}))
         if pictures:
             write_cases(run, cases=cases)
+        if extras:
+            add_lesions(run / "evaluation")
+            add_calibration(run / "evaluation")
         return run
 
     return make
@@ -116,3 +126,68 @@ def write_cases(run: Path, *, cases: int) -> None:
         item = {"case_id": name, "image": [str(folder / f"{name}_flair.nii.gz")]}
         items.append(item | {"label": str(folder / f"{name}_seg.nii.gz")})
     (run / "predictions" / "config.yaml").write_text(yaml.safe_dump({"dataset": {"data": items}}))
+
+
+def add_lesions(folder: Path) -> None:
+    """Lesion-wise scores as `medseg evaluate --lesion-wise brats2023` writes them: each third row misses a lesion."""
+    with (folder / "cases.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for place, row in enumerate(rows):
+        missed = int(place % 3 == 1)
+        scores = {"lesion_dice": 0.8 / (1 + missed), "lesion_hd95_mm": 2.0, "lesion_f1": 1.0, "panoptic_quality": 0.7}
+        row.update({key: str(value) for key, value in scores.items()})
+        row.update(lesion_tp="2", lesion_fp=str(int(place == 0)), lesion_fn=str(missed))
+    with (folder / "cases.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    summary = json.loads((folder / "summary.json").read_text())
+    for name in REGIONS:
+        for key in ("lesion_dice", "lesion_hd95_mm", "lesion_f1", "panoptic_quality"):
+            summary["regions"][name][key] = {"mean": 0.75, "ci95": [0.7, 0.8]}
+    counts = {
+        name: {key: sum(int(row[key]) for row in rows if row["region"] == name) for key in LESION_COUNTS}
+        for name in REGIONS
+    }
+    rules = dataclasses.asdict(get_lesion_rules("brats2023"))
+    summary["lesion_wise"] = {"rules": "brats2023", **rules, "counts": counts}
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+def add_calibration(folder: Path) -> None:
+    """Calibration as `medseg evaluate --probabilities` writes it, of a network that is too sure of itself."""
+    rng = np.random.default_rng(0)
+    probabilities = rng.random(20_000)
+    found = reliability(probabilities, rng.random(20_000) < probabilities**2)
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["calibration"] = Calibration(regions=dict.fromkeys(REGIONS, found), missing=("case_03",)).to_json()
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+SUITE = """
+name: stub
+dataset: {folder: DATA}
+folds: {run: [0, 1]}
+seeds: [0, 1]
+regions: {WT: 1}
+metrics: [dice, hd95_mm, lesion_dice]
+lesion_wise: brats2023_met
+anchors: {dataset: brats2018, protocol: two folds of phantoms}
+entries:
+- {name: good, bundle: brats_mri_segmentation, overrides: {modalities: [t1]}}
+- {name: poor, bundle: brats_mri_segmentation, overrides: {modalities: [t1], learning_rate: 0.1}}
+"""
+
+
+@pytest.fixture(scope="session")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a suite of two contestants, two folds and two seeds, run with heavy stages that cost nothing."""
+    spec = importlib.util.spec_from_file_location("stub_suite", Path(__file__).parents[1] / "benchmark/stub_suite.py")
+    assert spec
+    assert spec.loader
+    stub = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(stub)
+    folder = tmp_path_factory.mktemp("suite")
+    data = stub.write_dataset(folder / "data", cases=12)
+    run_suite(stub.write_suite(folder / "suite.yaml", data, SUITE), folder / "out", heavy=stub.Stub(fail_cases=["p4"]))
+    return folder / "out"

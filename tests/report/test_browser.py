@@ -157,7 +157,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def report(make_run_once: Callable[..., Path]) -> Path:
-    return write_report(make_run_once())
+    return write_report(make_run_once(extras=True))
 
 
 @pytest.fixture
@@ -350,13 +350,15 @@ def test_motion_that_is_not_wanted_is_not_there(page: Browser) -> None:
 
 
 def test_a_heading_sorts_the_cases(page: Browser) -> None:
-    column = "[...document.querySelectorAll('.sortable tbody tr')].map((row) => parseFloat(row.cells[1].textContent))"
-    page.run("document.querySelectorAll('.sortable thead button')[1].click()")
+    column = (
+        "[...document.querySelectorAll('#cases .sortable tbody tr')].map((row) => parseFloat(row.cells[1].textContent))"
+    )
+    page.run("document.querySelectorAll('#cases .sortable thead button')[1].click()")
     values = page.run(f"return {column}")
     assert values == sorted(values)
-    page.run("document.querySelectorAll('.sortable thead button')[1].click()")
+    page.run("document.querySelectorAll('#cases .sortable thead button')[1].click()")
     assert page.run(f"return {column}") == values[::-1]
-    assert page.run("return document.querySelector('.sortable [aria-sort]').ariaSort") == "descending"
+    assert page.run("return document.querySelector('#cases .sortable [aria-sort]').ariaSort") == "descending"
 
 
 def test_without_decompression_streams_the_picture_is_the_same(page: Browser) -> None:
@@ -386,7 +388,7 @@ def test_forty_cases_open_within_two_seconds_and_fifteen_megabytes(
     chromium: Browser, make_run_once: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Scans of pure noise, as large as the page takes: nothing is harder to compress."""
-    run = make_run_once("forty", cases=40, pictures=False)
+    run = make_run_once("forty", cases=40, pictures=False, extras=True)
     rng = np.random.default_rng(0)
     grid = Volume(array=np.zeros((150, 152, 140), np.uint8), affine_ras_mm=np.eye(4), path=Path("grid.nii"))
     items = []
@@ -400,6 +402,7 @@ def test_forty_cases_open_within_two_seconds_and_fifteen_megabytes(
         items.append({"case_id": case, "image": [str(tmp_path / f"{case}.nii")], "label": seg})
     (run / "predictions" / "config.yaml").write_text(yaml.safe_dump({"dataset": {"data": items}}))
     path = write_report(run)
+    assert all(f'id="{section}"' in path.read_text() for section in ("lesions", "calibration"))
     assert 10_000_000 < path.stat().st_size < 15_000_000
     took = []
     for _ in range(2):  # the first time, the file may not be in memory
@@ -407,3 +410,19 @@ def test_forty_cases_open_within_two_seconds_and_fifteen_megabytes(
         show(chromium, 0)
         took.append(chromium.run("return performance.getEntriesByType('navigation')[0].loadEventEnd"))
     assert min(took) < 2000
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_a_suite_s_page_is_legible_on_a_phone_and_its_numbers_lead_to_the_jobs(
+    chromium: Browser, suite: Path, mode: str
+) -> None:
+    chromium.size(400)
+    chromium.media(prefers_color_scheme=mode)
+    chromium.log()
+    chromium.open(write_report(suite, jobs=True))
+    assert chromium.log() == []
+    assert chromium.run("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert min(chromium.run(CONTRAST)) >= 4.5
+    chromium.run("document.querySelector('#jobs a').click()")
+    chromium.wait("return location.pathname.endsWith('jobs/good-fold0-seed0/report.html')")
+    assert chromium.log() == []
