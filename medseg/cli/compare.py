@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from medseg.benchmark.scores import RunScores
 
 _WIDE = 200  # columns where there is no terminal
+_NAMED = 3  # ids that are printed of a run's cases that another lacks
 _NAME = 7  # columns that a name keeps at least; a longer one is folded
 
 
@@ -55,8 +56,8 @@ def compare(
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _WIDE  # nothing is folded for a pipe
     console.print(_table(found))
-    for run, left in found.left_out.items():
-        typer.echo(f"paired on {len(found.cases)} cases; left out of {run}: {', '.join(left)}")
+    if found.left_out:
+        typer.echo(_left_out(found, output))
     if found.verdicts:
         console.print(_verdict_table(found))
         typer.echo("Verdict:")
@@ -65,6 +66,17 @@ def compare(
     if output:
         write_text_atomically(output, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n")
         typer.echo(f"All of it in {output}")
+
+
+def _left_out(found: Comparison, output: Path | None) -> str:
+    """How many cases each run lost to `--common`, the first few of them, and where all of them stand."""
+    told = [
+        f"{len(ids)} of {run} ({', '.join(ids[:_NAMED])}{', ...' if len(ids) > _NAMED else ''})"
+        for run, ids in found.left_out.items()
+    ]
+    longer = any(len(ids) > _NAMED for ids in found.left_out.values())
+    where = f"; all ids: left_out in {output or 'the file of -o FILE'}" if longer else ""
+    return f"paired on {len(found.cases)} cases; left out: {'; '.join(told)}{where}"
 
 
 def _read(word: str) -> RunScores:

@@ -92,7 +92,7 @@ def _prediction(run: RunFolder) -> Steps:
 
 def _of_suite(command: object) -> bool:
     """Whether `medseg benchmark` started the process: its worker is no command for a person."""
-    return isinstance(command, list) and bool(command) and Path(str(command[0])).name == "worker.py"
+    return isinstance(command, list) and any(str(word).endswith(".work.json") for word in command)
 
 
 def _evaluation(run: RunFolder) -> Steps:

@@ -1,4 +1,7 @@
-"""A tiny dataset and a suite on it whose heavy stages are cheap: `python stub_suite.py DATA OUT SEED_S` runs it."""
+"""A tiny dataset and a suite on it whose heavy stages are cheap.
+
+`python stub_suite.py DATA OUT STEP_S [EXECUTOR [AT_ONCE]]` runs it.
+"""
 
 import hashlib
 import json
@@ -9,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from medseg.benchmark.executors import make_executor
 from medseg.benchmark.heavy import StageError
 from medseg.benchmark.local import run_suite
 from medseg.benchmark.suite import read_suite
@@ -108,5 +112,6 @@ class Stub:
 
 
 if __name__ == "__main__":
-    data, out, step_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
-    run_suite(read_suite(data.parent / "suite.yaml"), out, heavy=Stub(step_s))
+    data, out, step_s, *how = sys.argv[1:]
+    executor = make_executor(how[0] if how else "local", at_once=int(how[1]) if how[1:] else None)
+    run_suite(read_suite(Path(data).parent / "suite.yaml"), Path(out), heavy=Stub(float(step_s)), executor=executor)

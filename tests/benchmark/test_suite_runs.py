@@ -2,12 +2,6 @@
 
 import importlib.util
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -170,33 +164,6 @@ def test_what_the_suite_did_not_make_is_not_removed(small, tmp_path):
     with pytest.raises(ConfigError, match="this suite did not make it"):
         run_suite(small, tmp_path / "out", heavy=stub.Stub())
     assert (mine / "thesis.txt").exists()
-
-
-def start(tmp_path, out, step_s):
-    command = [sys.executable, str(HERE / "stub_suite.py"), str(tmp_path / "data"), str(out), str(step_s)]
-    return subprocess.Popen(command, cwd=HERE.parents[1], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
-def test_a_suite_killed_ten_times_ends_with_the_table_of_one_left_alone(suite, tmp_path):
-    run_suite(suite, tmp_path / "alone", heavy=stub.Stub())
-    draws, kills, out = random.Random(7), 0, tmp_path / "killed"
-    for _ in range(60):
-        child = start(tmp_path, out, 0.03)
-        while child.poll() is None and not (out / "jobs").is_dir():
-            time.sleep(0.01)
-        try:
-            child.wait(0.05 + draws.random() * 0.35)
-        except subprocess.TimeoutExpired:
-            os.kill(child.pid, signal.SIGKILL)
-            child.wait()
-            kills += 1
-        if kills == 10 or child.returncode == 0:
-            break
-    child = start(tmp_path, out, 0.0)
-    assert child.wait(60) == 0, child.stderr.read()
-    assert kills == 10, "the suite ended before it was killed often enough"
-    for name in ("table.md", "results.json", "results/good/cases.csv", "results/poor/cases.csv"):
-        assert (out / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
 def test_published_results_stand_beside_ours_and_another_protocol_is_flagged(tmp_path, data):

@@ -53,4 +53,18 @@ def test_different_cases_end_in_one_line(runs):
     result = RUNNER.invoke(app, ["compare", str(runs / "old"), str(runs / "new")])
     assert "different cases" in str(result.exception)
     result = RUNNER.invoke(app, ["compare", str(runs / "old"), str(runs / "new"), "--common"])
-    assert "paired on 8 cases; left out of" in result.stdout
+    assert f"paired on 8 cases; left out: 1 of {runs / 'new'} (extra)\n" in result.stdout
+
+
+def test_of_many_cases_left_out_a_few_are_named_and_all_are_in_the_file(runs, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with (runs / "new" / "evaluation" / "cases.csv").open("a") as file:
+        file.writelines(f"extra{i},WT,0.5\n" for i in range(5))
+    call = ["compare", f"old={runs / 'old'}", f"new={runs / 'new'}", "--common"]
+    told = RUNNER.invoke(app, call).stdout
+    some = "left out: 5 of new (extra0, extra1, extra2, ...); all ids: left_out in"
+    assert f"{some} the file of -o FILE" in told
+    assert "extra3" not in told
+    output = runs / "compared.json"
+    assert f"{some} {output}" in RUNNER.invoke(app, [*call, "-o", str(output)]).stdout
+    assert json.loads(output.read_text())["left_out"]["new"] == [f"extra{i}" for i in range(5)]

@@ -200,6 +200,130 @@ def test_random_lesions_agree_with_the_plain_procedure(seed, name):
     assert ours == pytest.approx(by_the_book(reference, prediction, rules, spacing_mm), abs=1e-9)
 
 
+SMALL, SMALL_BESIDE = ((20, 14, 14), (3, 3, 3)), ((25, 14, 14), (3, 3, 3))  # 27 mm3 each, two voxels apart
+NASTY = {
+    # name: reference, prediction, rules, spacing, (Dice, HD95, TP, FP, FN); a cube moved by one slice has HD95 1 slice
+    "parts that the dilation joins are one lesion, found by either": (
+        boxes(CUBE, ((14, 4, 4), (4, 4, 4))),
+        boxes(CUBE),
+        GLI,
+        MM,
+        (2 * 64 / (128 + 64), None, 1, 0, 0),
+    ),
+    "the same parts are two lesions with one step of dilation": (
+        boxes(CUBE, ((14, 4, 4), (4, 4, 4))),
+        boxes(CUBE),
+        MEN,
+        MM,
+        (1 / 2, 374 / 2, 1, 0, 1),
+    ),
+    "one lesion in two predictions and a third that is far": (
+        boxes(CUBE),
+        boxes(((4, 4, 4), (1, 4, 4)), ((7, 4, 4), (1, 4, 4)), FAR),
+        GLI,
+        MM,
+        (2 * 32 / 96 / 2, None, 1, 1, 0),
+    ),
+    "one prediction over two lesions counts in full for both": (
+        boxes(CUBE, ((20, 4, 4), (4, 4, 4))),
+        boxes(((4, 4, 4), (20, 4, 4))),
+        GLI,
+        MM,
+        (128 / 384, None, 2, 0, 0),
+    ),
+    "nothing predicted": (boxes(CUBE, FAR), boxes(), GLI, MM, (0, 374, 0, 0, 2)),
+    "nothing there": (boxes(), boxes(CUBE, FAR), GLI, MM, (0, 374, 0, 2, 0)),
+    "a lesion below the threshold is neither missed nor found": (
+        boxes(CUBE, SMALL),
+        boxes(CUBE),
+        GLI,
+        MM,
+        (1, 0, 1, 0, 0),
+    ),
+    "only a lesion below the threshold, and a false positive": (
+        boxes(SMALL),
+        boxes(CUBE, SMALL),
+        GLI,
+        MM,
+        (0, 374, 0, 1, 0),
+    ),
+    "parts below the threshold that are one lesion above it": (
+        boxes(SMALL, SMALL_BESIDE),
+        boxes(),
+        GLI,
+        MM,
+        (0, 374, 0, 0, 1),
+    ),
+    "the same parts with one step of dilation are joined too": (
+        boxes(SMALL, SMALL_BESIDE),
+        boxes(SMALL, SMALL_BESIDE),
+        MEN,
+        MM,
+        (1, 0, 1, 0, 0),
+    ),
+    "a prediction that runs from a lesion to one too small to be scored": (
+        boxes(CUBE, ((16, 4, 4), (3, 4, 4))),
+        boxes(((4, 4, 4), (15, 4, 4))),
+        GLI,
+        MM,
+        (2 * 64 / (64 + 240), None, 1, 0, 0),
+    ),
+    "false positives that touch at a corner are one": (
+        boxes(CUBE),
+        boxes(CUBE, ((20, 14, 14), (2, 2, 2)), ((22, 16, 16), (2, 2, 2))),
+        GLI,
+        MM,
+        (1 / 2, 187, 1, 1, 0),
+    ),
+    "three voxels made up, each alone": (
+        boxes(),
+        boxes(*(((x, 4, 4), (1, 1, 1)) for x in (4, 10, 16))),
+        GLI,
+        MM,
+        (0, 374, 0, 3, 0),
+    ),
+    "a slice off on slices of 2.5 mm": (
+        boxes(CUBE),
+        boxes(((4, 4, 5), (4, 4, 4))),
+        GLI,
+        (1.0, 1.0, 2.5),
+        (0.75, 2.5, 1, 0, 0),
+    ),
+    "one found a voxel off, one missed, two made up": (
+        boxes(CUBE, FAR),
+        boxes(((5, 4, 4), (4, 4, 4)), ((14, 4, 16), (1, 1, 1)), ((26, 4, 16), (1, 1, 1))),
+        GLI,
+        MM,
+        (0.75 / 4, (1 + 3 * 374) / 4, 1, 2, 1),
+    ),
+    "metastases of 2 mm3 are not scored, of 3 mm3 they are": (
+        boxes(((4, 4, 4), (2, 1, 1)), ((20, 4, 4), (3, 1, 1))),
+        boxes(),
+        MET,
+        MM,
+        (0, 374, 0, 0, 1),
+    ),
+    "a lesion in the corner of the image": (
+        boxes(((0, 0, 0), (4, 4, 4))),
+        boxes(((0, 0, 0), (4, 4, 3))),
+        GLI,
+        MM,
+        (96 / 112, 1, 1, 0, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_nasty_cases_by_hand(name):
+    reference, prediction, rules, spacing_mm, wanted = NASTY[name]
+    found = score(reference, prediction, rules=rules, spacing_mm=spacing_mm)
+    ours = (found.dice, found.hd95_mm, found.n_tp, found.n_fp, found.n_fn)
+    assert ours == pytest.approx(by_the_book(reference, prediction, rules, spacing_mm), abs=1e-9)
+    assert all(mine == pytest.approx(theirs) for mine, theirs in zip(ours, wanted, strict=True) if theirs is not None)
+    counted = found.n_tp + found.n_fp + found.n_fn
+    assert found.f1 == pytest.approx(2 * found.n_tp / (counted + found.n_tp) if counted else 1)
+
+
 def test_the_order_of_the_axes_does_not_matter():
     rng = np.random.default_rng(1)
     a, b = rng.random((2, 12, 14, 10)) > 0.97

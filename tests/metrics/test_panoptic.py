@@ -34,6 +34,22 @@ def test_a_bridge_between_two_instances_matches_the_larger_one_alone():
     assert found.segmentation == pytest.approx(10 / 14)
 
 
+def test_one_instance_in_two_predictions_matches_neither_unless_one_has_more_than_half():
+    halves = panoptic_quality(row((0, 11)), row((0, 5), (6, 11)))
+    assert (halves.quality, halves.n_tp, halves.n_fp, halves.n_fn) == (0.0, 0, 2, 1)
+    parts = panoptic_quality(row((0, 11)), row((0, 8), (9, 11)))
+    assert (parts.n_tp, parts.n_fp, parts.n_fn) == (1, 1, 0)
+    assert parts.quality == pytest.approx(8 / 11 * 2 / 3)
+
+
+def test_instances_that_touch_at_a_corner_are_one():
+    mask = row((0, 4))
+    mask[4:8, 2, 2] = True
+    found = panoptic_quality(mask, mask)
+    assert (found.quality, found.n_tp) == (1.0, 1)
+    assert panoptic_quality(mask, row((0, 4))).n_tp == 0  # IoU of a half is not above it
+
+
 def test_quality_is_symmetric():
     rng = np.random.default_rng(0)
     a = rng.random((16, 16, 16)) > 0.96

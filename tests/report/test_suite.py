@@ -74,9 +74,17 @@ def test_numbers_lead_to_the_reports_that_are_there(suite: Path, tmp_path: Path)
 
 
 def test_a_job_s_report_has_its_lesions_and_the_suite_s_command(suite: Path) -> None:
-    text = words(write_report(suite / "jobs" / "good-fold0-seed0").read_text())
+    run = suite / "jobs" / "good-fold0-seed0" / "run"
+    (run / "metrics.csv").write_text("epoch,loss\n1,1.0\n2,0.5\n")
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"command": ["-c", "/jobs/train.work.json"], "wall_s": 90.0}))
+    text = words(write_report(run.parent).read_text())
     assert "medseg report: good-fold0-seed0" in text
     assert "Rules of brats2023_met" in text
+    assert "epoch" in text.partition("Training")[2]
+    assert "1.5 minutes of training" in text
+    assert "medseg benchmark stub" in text
+    assert "work.json" not in text.partition("Run and environment")[0]
 
 
 def test_names_cannot_become_markup(suite: Path, tmp_path: Path) -> None:
