@@ -34,6 +34,19 @@ class NativeGrid:
     flips: tuple[bool, bool, bool]
     positions: tuple[Positions, Positions, Positions]
 
+    @property
+    def start(self) -> Shape | None:
+        """Its first voxel on the network's grid, where it is that but for axes, directions and a crop; else None.
+
+        >>> NativeGrid.same((3, 4, 5)).moved((-1, 0, 2)).start, NativeGrid.same((3, 4, 5)).moved((0.5, 0, 0)).start
+        ((1, 0, -2), None)
+        """
+        for at in self.positions:
+            if not len(at) or at[0] != np.rint(at[0]) or (np.diff(at) != 1).any():
+                return None
+        x, y, z = (int(at[0]) for at in self.positions)
+        return x, y, z
+
     @classmethod
     def same(cls, shape: Sequence[int]) -> NativeGrid:
         """The network's own grid."""
@@ -141,6 +154,11 @@ class NativeGrid:
             slices.append(here)
             taps.append(taps_at(at[here] - (begin - 1)))
         return (slices[0], slices[1], slices[2]), (taps[0], taps[1], taps[2])
+
+
+def empty_class_map(grid: NativeGrid, channels: int) -> npt.NDArray[np.integer]:
+    """A label map on a grid of as many classes, all 0: uint8, or uint16 above 256 of them."""
+    return grid.empty_labels(None, dtype=np.uint8 if channels <= 256 else np.uint16)
 
 
 def _snapped(positions: Positions) -> Positions:

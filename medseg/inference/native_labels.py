@@ -9,9 +9,10 @@ import numpy.typing as npt
 import torch
 
 from medseg.inference.native_grid import NativeGrid, empty_class_map
-from medseg.inference.tile_padding import Merged
+from medseg.inference.tile_merge import LastVisit
+from medseg.inference.tile_padding import Merged, TilePadding
 from medseg.kernels.merge import add_window, best_class, mean_window
-from medseg.kernels.native_labels import AxisTaps, resampled_argmax, resampled_threshold
+from medseg.kernels.native_labels import AxisTaps, resampled_argmax, resampled_threshold, taps_at
 from medseg.kernels.resample import Taps
 
 _AT_ONCE = 1 << 26  # interpolated scores that the twin holds at a time
@@ -22,6 +23,7 @@ class NativeLabels:
 
     Args:
         grid: The scan's own grid.
+        padding: Gives the mean scores of complete tiles.
         channels: Channels of the scores.
         threshold: Masks of the scores that are at least this; the best class when None.
         threads: Threads to share the work.
@@ -32,16 +34,33 @@ class NativeLabels:
     """
 
     def __init__(
-        self, grid: NativeGrid, *, channels: int, threshold: float | None, threads: int, exclusive: bool = False
+        self,
+        grid: NativeGrid,
+        padding: TilePadding,
+        *,
+        channels: int,
+        threshold: float | None,
+        threads: int,
+        exclusive: bool = False,
     ) -> None:
-        self.grid, self.threshold, self.threads, self.exclusive = grid, threshold, threads, exclusive
+        self.grid, self.padding = grid, padding
+        self.threshold, self.threads, self.exclusive = threshold, threads, exclusive
         if threshold is None:
             self.labels = empty_class_map(grid, channels)
         else:  # where there are no scores, they are 0
             self.labels = grid.empty_labels(channels, dtype=np.uint8, fill=int(threshold <= 0))
 
-    def write(self, part: Merged) -> None:
-        """Write the voxels that lie in this part."""
+    def write(self, visit: LastVisit) -> None:
+        """Write the voxels that lie in this tile.
+
+        Raises:
+            NumericError: A mean score is not finite.
+        """
+        part = self.padding.merged(visit)
+        self._write(part)
+        self.padding.keep(visit.tile, part.scores)
+
+    def _write(self, part: Merged) -> None:
         places, taps = self.grid.part(part.first, part.size, last=part.last)
         out = self.grid.along_network(self.labels)[(..., *places)]
         if not out.size:
@@ -68,10 +87,13 @@ def warm_up(threshold: float | None, *, exclusive: bool = False) -> None:
     for fresh in (True, False):
         add_window(scores, weights, scores.copy(), read=at, write=at, size=(1, 1, 1), fresh=fresh)
     mean_window(scores, weights, scores.copy(), weights, read=at, write=at)
-    best_class(scores, weights, None, weights, np.empty((4, 4, 4), np.uint8)[1:3, 1:3, 1:3], read=at)
-    grid = NativeGrid.same((1, 1, 1))
-    labels = NativeLabels(grid, channels=2, threshold=threshold, threads=1, exclusive=exclusive)
-    labels.write(Merged(torch.from_numpy(scores), (0, 0, 0), (1, 1, 1), (False, False, False)))
+    taps, stored = (taps_at(np.arange(2.0)),) * 3, np.empty((2, 3, 3, 3), np.uint8)
+    for labels in (stored[:, :2, :2, :2], stored.ravel()[:16].reshape(2, 2, 2, 2)):  # parts of a map, and whole ones
+        if threshold is None or exclusive:
+            best_class(scores, weights, None, weights, labels[0], read=at)
+            resampled_argmax(scores, taps, labels[0])
+        if threshold is not None:
+            resampled_threshold(scores, taps, labels, threshold=threshold)
 
 
 def labels_on_device(scores: torch.Tensor, taps: AxisTaps, *, threshold: float | None) -> npt.NDArray[Any]:

@@ -59,7 +59,7 @@ class StreamingPrediction:
     beside_mb: float = 0.0
 
     def plan(
-        self, grid: NativeGrid, *, threshold: float | None = None, exclusive: bool = False
+        self, grid: NativeGrid, *, activation: Activation, threshold: float | None, exclusive: bool = False
     ) -> tuple[WindowPlan, torch.Tensor]:
         """How the scan is to be predicted, and the scores of its first window, which say what the network takes.
 
@@ -79,6 +79,7 @@ class StreamingPrediction:
         bytes_each = 2 if threshold is None and channels > 256 else 1
         needs = Needs(
             channels=channels,
+            margin=0 if _needs_no_means(grid, activation=activation, threshold=threshold) else 1,
             base_mb=base_mb,
             window_mb=window_mb,
             labels_mb=masks * bytes_each * math.prod(grid.shape) / _MB if on_cpu else 0.0,
@@ -89,7 +90,7 @@ class StreamingPrediction:
         self, grid: NativeGrid, *, activation: Activation, threshold: float | None, exclusive: bool = False
     ) -> Prediction:
         """Run; see `SlidingWindow.predict_labels`."""
-        plan, scores = self.plan(grid, threshold=threshold, exclusive=exclusive)
+        plan, scores = self.plan(grid, activation=activation, threshold=threshold, exclusive=exclusive)
         first = [scores]
         del scores  # the run takes it out of the list, and lets it go
         started = held_mb(self.scan.device)
@@ -111,27 +112,29 @@ class StreamingPrediction:
         exclusive: bool,
     ) -> npt.NDArray[np.integer]:
         threads = torch.get_num_threads()
-        inner = grid.moved([-before for before in self.scan.padding])
-        result = NativeLabels(inner, channels=plan.channels, threshold=threshold, threads=threads, exclusive=exclusive)
-        store = TileStore(plan.channels + 1, self.scan.device, limit_mb=min(plan.sums_limit_mb, plan.sums_mb))
-        merge = TileMerge(
-            self.scan.tiling,
-            store,
-            self.scan.weights,
-            activation=activation,
-            threads=threads,
-            inside=[(start, start + count) for start, count in zip(self.scan.padding, self.scan.inner, strict=True)],
-        )
+        grid = grid.moved([-before for before in self.scan.padding])
+        inside = [(start, start + count) for start, count in zip(self.scan.padding, self.scan.inner, strict=True)]
+        store = TileStore(plan.channels, self.scan.device, limit_mb=min(plan.sums_limit_mb, plan.sums_mb))
+        direct = _needs_no_means(grid, activation=activation, threshold=threshold)
+        merge = TileMerge(self.scan.tiling, store, self.scan.weights, margin=0 if direct else 1, threads=threads)
+        result: SameGridLabels | NativeLabels
+        if direct:
+            result = SameGridLabels(grid, channels=plan.channels, inside=inside, threads=threads)
+        else:
+            padding = TilePadding(self.scan.tiling, store, activation=activation, threads=threads, inside=inside)
+            result = NativeLabels(
+                grid, padding, channels=plan.channels, threshold=threshold, threads=threads, exclusive=exclusive
+            )
         try:
-            for part in self._parts(merge, first, plan.batch_size):
-                result.write(part)
-                del part  # likewise the merge
+            for visit in self._visits(merge, first, plan.batch_size):
+                result.write(visit)
+                del visit  # likewise the merge
         finally:
             store.end()
         return result.labels
 
-    def _parts(self, merge: TileMerge, first: list[torch.Tensor], batch_size: int) -> Iterator[Merged]:
-        """The complete parts of the scan, in the order of its windows; the first window's scores are there already."""
+    def _visits(self, merge: TileMerge, first: list[torch.Tensor], batch_size: int) -> Iterator[LastVisit]:
+        """The complete tiles of the scan, in the order of its windows; the first window's scores are there already."""
         scores = first.pop()
         yield from merge.add(0, scores[0])
         del scores  # before the next ones come
@@ -156,3 +159,11 @@ class StreamingPrediction:
         scores = scores.to(self.scan.device)
         weighted(scores[0], self.scan.weights)
         return scores
+
+
+def _needs_no_means(grid: NativeGrid, *, activation: Activation, threshold: float | None) -> bool:
+    """Whether the best class of a voxel is that of the network's voxel in its place, whose mean nobody else needs.
+
+    Softmax keeps the order of the classes. A sigmoid is 1 for all high scores, which are then alike.
+    """
+    return threshold is None and activation != "sigmoid" and grid.start is not None

@@ -91,7 +91,7 @@ class Tiling:
         """Whether the scan ends with this tile along the axis."""
         return tile[axis] == len(self.cuts[axis]) - 2
 
-    def held_size(self, tile: Tile) -> Shape:
-        """Voxels of a tile with one more before it on each axis, and one behind it where the scan ends."""
-        x, y, z = (side + 1 + self.is_last(tile, axis) for axis, side in enumerate(self.box(tile)[1]))
+    def held_size(self, tile: Tile, margin: int) -> Shape:
+        """Voxels of a tile with so many more before it on each axis, and behind it where the scan ends."""
+        x, y, z = (side + margin * (1 + self.is_last(tile, axis)) for axis, side in enumerate(self.box(tile)[1]))
         return x, y, z

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-import torch
+from typing import Literal
 
 from medseg.errors import ConfigError
-from medseg.inference.tile_merge import TileMerge
+from medseg.inference.tile_merge import opened
+from medseg.inference.tile_padding import TilePadding
 from medseg.inference.tile_store import TileStore
 from medseg.inference.tiling import Tiling
 
-_MB = 2**20
+_FLOAT, _MB = 4, 2**20
 _RESERVE = 0.95  # of a budget is planned with; the rest is for what no plan knows
 
 
@@ -50,9 +50,13 @@ class WindowPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What is known when a plan is made, in MiB: see `WindowPlan`; `window_mb` is one window's forward pass."""
+    """What is known when a plan is made, in MiB: see `WindowPlan`; `window_mb` is one window's forward pass.
+
+    `margin` is 1 where scores are interpolated between tiles, else 0: see `TileMerge`.
+    """
 
     channels: int
+    margin: Literal[0, 1]
     base_mb: float
     window_mb: float
     labels_mb: float
@@ -64,7 +68,7 @@ def make_plan(tiling: Tiling, needs: Needs, *, batch_size: int, budget_mb: float
     Raises:
         ConfigError: Not even that fits.
     """
-    sums_mb, _ = _counted(tiling, needs.channels, limit_mb=math.inf)
+    sums_mb, _ = _counted(tiling, needs, limit_mb=math.inf)
     room = budget_mb * _RESERVE - needs.base_mb - needs.labels_mb
     batch = min(batch_size, len(tiling.windows))
     while batch > 1 and batch * needs.window_mb + sums_mb > room:
@@ -73,9 +77,9 @@ def make_plan(tiling: Tiling, needs: Needs, *, batch_size: int, budget_mb: float
     if batch * needs.window_mb + sums_mb > room:
         limit = room - batch * needs.window_mb
         try:
-            sums_mb, spilled = _counted(tiling, needs.channels, limit_mb=limit)
+            sums_mb, spilled = _counted(tiling, needs, limit_mb=limit)
         except ConfigError as error:
-            least = (budget_mb * _RESERVE - limit + _least_mb(tiling, needs.channels)) / _RESERVE
+            least = (budget_mb * _RESERVE - limit + _least_mb(tiling, needs)) / _RESERVE
             msg = (
                 f"sliding window: max_memory_mb {budget_mb:.0f} is too little: {needs.base_mb:.0f} are held, one "
                 f"window takes {needs.window_mb:.0f}, the sums of {needs.channels} channels the rest. "
@@ -95,19 +99,22 @@ def make_plan(tiling: Tiling, needs: Needs, *, batch_size: int, budget_mb: float
     )
 
 
-def _counted(tiling: Tiling, channels: int, *, limit_mb: float) -> tuple[float, float]:
+def _counted(tiling: Tiling, needs: Needs, *, limit_mb: float) -> tuple[float, float]:
     """The peak of the sums under this limit, and what is written elsewhere in all, in MiB."""
-    store = TileStore(channels + 1, None, limit_mb=limit_mb)
-    merge = TileMerge(tiling, store, torch.empty(0), activation="none", threads=1)
+    store = TileStore(needs.channels, None, limit_mb=limit_mb)
+    padding = TilePadding(tiling, store)
     for number in range(len(tiling.windows)):
-        for _ in merge.add(number, None):
-            pass
+        for tile, _, _ in opened(tiling, store, number, margin=needs.margin):
+            if needs.margin and tiling.visits[tile][-1] == number:
+                padding.keep(tile, None)
     return store.peak_bytes / _MB, store.spilled_bytes / _MB
 
 
-def _least_mb(tiling: Tiling, channels: int) -> float:
+def _least_mb(tiling: Tiling, needs: Needs) -> float:
     """About what the merge needs with all but one tile written elsewhere: that tile, and the planes between tiles."""
-    tile = max(math.prod(tiling.held_size(tile)) for tile in tiling.visits)
+    tile = max(math.prod(tiling.held_size(tile, needs.margin)) for tile in tiling.visits)
+    if not needs.margin:
+        return needs.channels * tile * _FLOAT / _MB
     sides = sorted(size + len(cuts) for size, cuts in zip(tiling.image_size, tiling.cuts, strict=True))
     planes = 2 * sides[0] * sides[1] + max(tiling.size) ** 2 * 2
-    return (channels + 1) * (tile + planes) * 4 / _MB
+    return needs.channels * (tile + planes) * _FLOAT / _MB

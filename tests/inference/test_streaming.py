@@ -129,20 +129,26 @@ def test_labels_on_the_scans_grid_equal_monais_inversion(network, affine, thresh
     assert not differing.any()
 
 
+def half_a_voxel_off(shape):
+    return NativeGrid.same(shape).moved((0.5, 0.5, 0.5))
+
+
 @pytest.mark.parametrize("overlap", [0.25, 0.5, 0.75])
-def test_a_small_budget_changes_no_label(network, overlap):
+@pytest.mark.parametrize("grid_of", [NativeGrid.same, half_a_voxel_off])
+def test_a_small_budget_changes_no_label(network, overlap, grid_of):
     image = smooth_image((24, 20, 15))
     infer = SlidingWindow((8, 8, 8), overlap=overlap)
-    free = infer.predict_labels(image, network)
+    grid = grid_of(image.shape[2:])
+    free = infer.predict_labels(image, network, grid=grid)
     plan = free.plan
-    tight = limited(infer, image, network, sums_mb=0.4 * plan.sums_mb)
+    tight = limited(infer, image, network, grid=grid, sums_mb=0.4 * plan.sums_mb)
     assert np.array_equal(tight.labels, free.labels)
     assert plan.spilled_mb == 0
     assert tight.plan.spilled_mb > 0
     assert tight.plan.sums_mb <= 0.4 * plan.sums_mb + 0.05
 
 
-def limited(infer, image, network, *, sums_mb):
+def limited(infer, image, network, *, grid, sums_mb):
     """The same prediction with so much room for the sums, whatever else the process holds."""
     import medseg.inference.streaming as module
 
@@ -155,7 +161,7 @@ def limited(infer, image, network, *, sums_mb):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "make_plan", with_room)
-        return infer.predict_labels(image, network)
+        return infer.predict_labels(image, network, grid=grid)
 
 
 def test_a_hopeless_budget_says_what_is_needed(network):
@@ -167,7 +173,7 @@ def test_a_large_batch_gives_way_first(network):
     from medseg.inference.window_plan import Needs, make_plan
 
     tiling = Tiling.over((64, 64, 64), (32, 32, 32), overlap=(0.5,) * 3)
-    needs = Needs(channels=4, base_mb=100, window_mb=10, labels_mb=1)
+    needs = Needs(channels=4, margin=1, base_mb=100, window_mb=10, labels_mb=1)
     free = make_plan(tiling, needs, batch_size=8, budget_mb=1e6)
     tight = make_plan(tiling, needs, batch_size=8, budget_mb=(101 + 35 + free.sums_mb) / 0.95)
     assert (free.batch_size, tight.batch_size, tight.spilled_mb) == (8, 2, 0)
@@ -175,7 +181,8 @@ def test_a_large_batch_gives_way_first(network):
 
 
 @pytest.mark.parametrize(("shape", "size", "overlap"), [((20, 9, 13), (8, 8, 8), 0.5), ((20, 19, 27), (9, 16, 8), 0.6)])
-def test_what_is_counted_is_what_is_held(network, shape, size, overlap, monkeypatch):
+@pytest.mark.parametrize("grid_of", [NativeGrid.same, half_a_voxel_off])
+def test_what_is_counted_is_what_is_held(network, shape, size, overlap, grid_of, monkeypatch):
     stores = []
     plain = TileStore.__init__
 
@@ -184,7 +191,8 @@ def test_what_is_counted_is_what_is_held(network, shape, size, overlap, monkeypa
         stores.append(self)
 
     monkeypatch.setattr(TileStore, "__init__", kept)
-    found = SlidingWindow(size, overlap=overlap).predict_labels(smooth_image(shape), network)
+    infer = SlidingWindow(size, overlap=overlap)
+    found = infer.predict_labels(smooth_image(shape), network, grid=grid_of(shape))
     assert stores[-1].device is not None
     assert stores[-1].peak_bytes / 2**20 == pytest.approx(found.plan.sums_mb, rel=0.02)
 
@@ -205,12 +213,13 @@ def test_tiles_cover_the_scan_once_and_end_after_their_lower_neighbours(shape, s
         assert ends[tile] <= ends.get(behind, np.inf)
 
 
-def test_memory_does_not_grow_along_the_longest_axis():
+@pytest.mark.parametrize("margin", [0, 1])
+def test_memory_does_not_grow_along_the_longest_axis(margin):
     def sums(length):
         from medseg.inference.window_plan import Needs, make_plan
 
         tiling = Tiling.over((96, 80, length), (32, 32, 32), overlap=(0.5,) * 3)
-        needs = Needs(channels=20, base_mb=0, window_mb=0, labels_mb=0)
+        needs = Needs(channels=20, margin=margin, base_mb=0, window_mb=0, labels_mb=0)
         return make_plan(tiling, needs, batch_size=1, budget_mb=1e9).sums_mb
 
     assert sums(640) == pytest.approx(sums(320), rel=1e-6)
