@@ -19,6 +19,10 @@ from medseg.record import read, write_text_atomically
 
 REFUSED = 2  # exit code of a worker whose error a user can mend
 _GRACE = 1.15  # a training may take this share of its time budget before it is stopped
+# Not by -m, which would take a module of the folder that one happens to be in, a bundle's perhaps, before all others.
+_START = "import sys; sys.path[:] = [p for p in sys.path if p]; sys.path.append(sys.argv[2]); "
+_START += "from medseg.benchmark.worker import main; main()"
+_HOME = Path(__file__).resolve().parents[2]
 _STOP_S = 120.0  # what a stopped training gets to write its checkpoint
 
 
@@ -124,7 +128,7 @@ def _run(work: Work, *, limit_s: float | None = None) -> int:
     write_text_atomically(spec, json.dumps(asdict(work), default=str))
     environment = {**os.environ, **work.environment}
     with _log(work).open("a", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "medseg.benchmark.worker", str(spec)]
+        command = [sys.executable, "-c", _START, str(spec), str(_HOME)]
         child = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
         )

@@ -1,4 +1,4 @@
-"""One training or prediction of a benchmark: `python -m medseg.benchmark.worker WORK.json`."""
+"""One training or prediction of a benchmark, in the process that `heavy` starts for it with a WORK.json."""
 
 from __future__ import annotations
 
@@ -144,7 +144,3 @@ def _predict(work: dict[str, Any]) -> None:
         presets=work["presets"],
         overrides=work["overrides"],
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -9,6 +9,7 @@ against the installed packages, and says how to renew it. medseg's own stand in 
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -67,7 +68,7 @@ FUNCTIONS = frozenset(_FUNCTIONS.split())
 
 # Methods that an expression may call on whatever it has in hand, which is never a module.
 _METHODS = """
-abs all any append argmax argmin astype bfloat16 bool capitalize clamp clone copy count cpu cuda detach dim double
+abs all any append argmax argmin astype bfloat16 bool capitalize clamp clone count cpu cuda detach dim double
 endswith eval extend flatten float get half index int is_dir is_file isdigit item items join keys long lower lstrip
 max mean min named_parameters ndimension numel numpy parameters permute reshape resolve rstrip run sigmoid size
 softmax split squeeze startswith state_dict std strip sum to tolist title train transpose type unsqueeze upper
@@ -82,7 +83,8 @@ module name ndim network optimizer out_channels output parent parts real shape s
 """
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 
-# Arguments whose value decides what runs, whichever component takes them, and the values that are let through.
+# Arguments whose value decides what runs, whichever component takes them, and the values that are let through; of a
+# component, the name of its class.
 _READERS = "ITKReader NibabelReader NrrdReader PILReader PydicomReader"
 _WRITERS = "ITKWriter NibabelWriter PILWriter"
 ARGUMENTS: dict[str, tuple[object, ...]] = {
@@ -95,10 +97,27 @@ ARGUMENTS: dict[str, tuple[object, ...]] = {
     "allow_pickle": (False,),
     "weights_only": (True,),
     "pickle_module": ("pickle",),
-    # These fetch a file from the network.
+    # torch.compile's options name the compiler, which is a program.
+    "compile_kwargs": (None, {}),
+    # What torch.save writes by older ways is text, which a shell may read as commands.
+    "pickle_protocol": (2, 3, 4, 5),
+    "_use_new_zipfile_serialization": (True,),
+    # These fetch a file from the network, or open a connection.
     "pretrained": (None, False),
+    "pretrained_url": (None,),
     "trust_remote_code": (False,),
     "download": (False,),
+    "uri": (None,),
+}
+
+# Arguments that name what is written, and what the text that they come to must look like.
+_WEIGHTS = r"[\w{}=-][\w{}=.-]*\.(pt|pth|ckpt|\{ext\})"
+WRITTEN = {
+    "final_filename": re.compile(_WEIGHTS),
+    "key_metric_filename": re.compile(_WEIGHTS),
+    "filename_pattern": re.compile(_WEIGHTS),
+    # TensorBoard opens ftp://, s3:// and other addresses.
+    "log_dir": re.compile(r"(?!.*://).*"),
 }
 
 # Why some names that people do use are not let in; anything else is simply not in the table.
@@ -184,11 +203,16 @@ def allows_value(name: str) -> bool:
 
 
 def is_touchy(name: str) -> bool:
-    """Whether a component takes one of `ARGUMENTS`, so that it may stand in `_target_`, where they are seen, only."""
+    """Whether a component takes what must be seen, so that it may stand in `_target_` only."""
     try:
-        return any(argument in ARGUMENTS for argument in signature_of(name).names)
+        return any(is_seen(argument) for argument in signature_of(name).names)
     except NotFoundError:
         return False
+
+
+def is_seen(argument: str) -> bool:
+    """Whether the argument's value must be looked at."""
+    return argument in ARGUMENTS or argument in WRITTEN
 
 
 def why_denied(name: str) -> str:

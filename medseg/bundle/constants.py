@@ -126,7 +126,7 @@ class _Interpreter:
     def _subscript(self, node: ast.Subscript, names: dict[str, Any]) -> Any:
         key = self.node(node.slice, names)
         if isinstance(node.value, ast.Name) and node.value.id == "__local_refs":
-            return self.at(key)
+            return self.at(str(key))
         return self.node(node.value, names)[key]
 
     def _call(self, node: ast.Call, names: dict[str, Any]) -> Any:

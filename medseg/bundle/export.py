@@ -18,6 +18,7 @@ import numpy as np
 from medseg.bundle.check import require_clean
 from medseg.bundle.compose import Composition, compose
 from medseg.bundle.documents import read_document
+from medseg.bundle.find import require_own_files
 from medseg.bundle.freeze import fitting_metadata, write_zip
 from medseg.bundle.light_imports import light_imports
 from medseg.bundle.metadata_shapes import side_units
@@ -93,8 +94,9 @@ def export(
         msg = "--int8 wants --format openvino and the whole pipeline: only OpenVINO runs networks of 8 bits here."
         raise ConfigError(msg)
     composition = _composed(bundle, weights, overrides)
-    require_clean(composition)
+    require_own_files(composition.bundle_root)
     require_trust(composition, trust=trust)
+    require_clean(composition)
     path = find_weights(composition.bundle_root, weights)
     return _written(output, composition, format_, path, network_only=network_only, calibrate=calibrate)
 

@@ -49,6 +49,25 @@ def is_bundle(path: Path) -> bool:
     return (path / "configs" / "metadata.json").is_file()
 
 
+def links_out(root: Path) -> list[Path]:
+    """What of a bundle's configs and papers is a link that leads out of the bundle, relative to it."""
+    places = [root / name for name in ("LICENSE", "large_files.yml", "configs", "docs")]
+    found = [path for place in places for path in (place, *sorted(place.rglob("*"))) if path.is_symlink()]
+    return [path.relative_to(root) for path in found if not path.resolve().is_relative_to(root.resolve())]
+
+
+def require_own_files(root: Path) -> None:
+    """Refuses to copy from a bundle what is not its own: a link would put somebody's file into what is handed on.
+
+    Raises:
+        ConfigError: With the first link that leads out of the bundle.
+    """
+    for path in links_out(root):
+        msg = f"{root.name}: {path} is a link that leads out of the bundle, to {(root / path).resolve()}. "
+        msg += "Put the file itself there."
+        raise ConfigError(msg)
+
+
 def find_preset(name: str | os.PathLike[str]) -> Path:
     """The file of a preset, by path or by name.
 

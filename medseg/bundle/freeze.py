@@ -14,7 +14,7 @@ from typing import Any
 from medseg.bundle.check import require_clean
 from medseg.bundle.compose import LAYERS, Composition, compose, config_file
 from medseg.bundle.documents import read_document
-from medseg.bundle.find import find_bundle
+from medseg.bundle.find import find_bundle, require_own_files
 from medseg.bundle.frozen import frozen_config
 from medseg.bundle.weights import find_weights, run_of, ships_weights
 from medseg.errors import ConfigError, DataError
@@ -50,6 +50,7 @@ def freeze(
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         msg = f"{output}: exists already. Remove it, or give another place with -o."
         raise ConfigError(msg)
+    require_own_files(root)
     compositions = _compositions(root, weights=weights, overrides=overrides)
     as_zip = output.suffix == ".zip"
     try:

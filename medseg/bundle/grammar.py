@@ -9,15 +9,27 @@ matter who calls it.
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from medseg.bundle.allowed import ATTRIBUTES, BUILTINS, METHODS, MODULES, allows_value, own_names, why_denied
+from medseg.bundle.allowed import (
+    ATTRIBUTES,
+    BUILTINS,
+    METHODS,
+    MODULES,
+    allows_value,
+    is_seen,
+    own_names,
+    why_denied,
+)
 
 # monai.bundle.ReferenceResolver: what a reference looks like, and what takes its place.
 _REFERENCE = re.compile(r"@(?:\w*)(?:::\w*)*")
 _LOOKUP = "__local_refs"
+# A name that is bound anywhere in an expression is taken for local everywhere, so none of these may be.
+_PYTHONS = frozenset(dir(builtins))
 _PLAIN = (
     ast.Expression, ast.Constant, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.List, ast.Tuple,
     ast.Set, ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.comprehension, ast.Subscript,
@@ -108,6 +120,8 @@ class _Reader:
         """What goes beyond the grammar, in the order of the text."""
         if not isinstance(node, _PLAIN):
             yield f"has {_article(node)}, which is beyond the grammar"
+        elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            yield f"changes {ast.unparse(node)}"
         elif isinstance(node, ast.Name):
             yield from self._name(node)
         elif isinstance(node, ast.Attribute):
@@ -138,7 +152,7 @@ class _Reader:
             yield f"names {name!r}, which {why_denied(name)}"
 
     def _bound(self, name: str) -> Iterator[str]:
-        if name in self.scope.modules or name in BUILTINS or name.startswith("_"):
+        if name in self.scope.modules or name in _PYTHONS or name.startswith("_"):
             yield f"gives {name!r} another meaning"
 
     def _dotted(self, node: ast.expr) -> str | None:
@@ -175,6 +189,9 @@ class _Reader:
         else:
             # What a reference holds, or an expression gives, was let through where it was made.
             yield from self.problems(function)
+        for keyword in node.keywords:
+            if keyword.arg is None or is_seen(keyword.arg):
+                yield f"gives {keyword.arg or 'arguments by **'}, which must stand in a _target_ to be seen"
         for child in (*node.args, *node.keywords):
             yield from self.problems(child)
 

@@ -13,6 +13,7 @@ _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin")
 _ARRAYS = (".npy", ".npz")
 _NOT_OURS = frozenset({"__pycache__", ".git", "runs", "eval"})
 _BLOCK = 1 << 25  # bytes of a file without a table of contents that are looked at
+_ZIP = b"PK\x03\x04"
 _LEGACY = 4  # pickles in a row at the head of a file that torch wrote before 1.6
 # What torch.load(weights_only=True) lets a pickle call, as far as weights need it.
 _HARMLESS = re.compile(
@@ -45,13 +46,15 @@ def called_by(path: Path) -> set[str]:
     if suffix not in (*_PICKLES, *_ARRAYS):
         return set()
     try:
-        if zipfile.is_zipfile(path):
-            return _in_zip(path)
+        found = _in_zip(path) if zipfile.is_zipfile(path) else set()
         with path.open("rb") as file:
             head = file.read(_BLOCK)
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
         return {"something that cannot be read"}
-    return _in_array(head) if suffix in _ARRAYS else _in_pickles(head)
+    if head.startswith(_ZIP):
+        return found
+    # A zip is told by its end, a pickle by its beginning: a file can be both.
+    return found | (_in_array(head) if suffix in _ARRAYS else _in_pickles(head))
 
 
 def _in_zip(path: Path) -> set[str]:

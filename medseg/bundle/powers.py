@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from medseg.bundle import ids
-from medseg.bundle.allowed import ARGUMENTS, GLOBALS, allows_target, is_touchy, why_denied
+from medseg.bundle.allowed import ARGUMENTS, GLOBALS, WRITTEN, allows_target, is_touchy, why_denied
+from medseg.bundle.constants import UnknownError, constant
 from medseg.bundle.grammar import Scope, expression_power, import_in, import_problem
 from medseg.bundle.references import absolute, is_expression
 from medseg.bundle.signatures import signature_of
@@ -64,6 +65,7 @@ def _all(
     for id_, value in ids.walk(config):
         if isinstance(value, dict):
             yield from _mapping(id_, value)
+            yield from _written(config, id_, value)
         elif isinstance(value, str):
             yield from ((id_, what) for what in _text(config, id_, value, scope, imports))
     yield from _mapping("", config)
@@ -93,9 +95,23 @@ def _mapping(id_: str, value: dict[Any, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _is_let_through(value: Any, allowed: tuple[object, ...]) -> bool:
-    """Whether the value is one of those, or a component, which is looked at by itself."""
+    """Whether the value is one of those, or a component of a class by one of these names."""
     values = value if isinstance(value, list) else [value]
-    return all(ids.is_component(v) or any(type(v) is type(a) and v == a for a in allowed) for v in values)
+    known = [str(v["_target_"]).rpartition(".")[2] if ids.is_component(v) else v for v in values]
+    return all(any(type(v) is type(a) and v == a for a in allowed) for v in known)
+
+
+def _written(config: dict[str, Any], id_: str, value: dict[Any, Any]) -> Iterator[tuple[str, str]]:
+    """Arguments that name what is written, and come to what it should not be, or to what cannot be told."""
+    for name in sorted(WRITTEN.keys() & value.keys()) if ids.is_component(value) else ():
+        place = f"{id_}{ids.SEP}{name}"
+        try:
+            text = constant(config, place)
+        except UnknownError:
+            text = ""
+        if text is not None and not (isinstance(text, str) and text and WRITTEN[name].fullmatch(text)):
+            what = "may write elsewhere than to a folder here" if name == "log_dir" else "is no name of a weights file"
+            yield place, f"{name}={value[name]!r} {what}"
 
 
 def _target(target: Any) -> Iterator[str]:

@@ -37,6 +37,9 @@ def bundle_powers(composition: Composition) -> list[Power]:
     root = composition.bundle_root
     meta = read_document(root / "configs" / "metadata.json")
     found = config_powers({**composition.config, _META: meta.content})
+    if _META in composition.config:
+        # MONAI puts the metadata there, but not for every verb.
+        found.append(Power(_META, "hides behind the key that the metadata takes"))
     lines = {f"{_META}{ids.SEP}{id_}": f"configs/metadata.json:{line}" for id_, line in meta.lines.items()}
     placed = [replace(power, id_=_where(composition, lines, power.id_)) for power in found]
     files = [Power(where, what) for where, what in (*logging_powers(root), *pickle_powers(root))]
@@ -104,7 +107,7 @@ def remember(composition: Composition) -> None:
 
 
 def _where(composition: Composition, lines: dict[str, str], id_: str) -> str:
-    if not id_.startswith(_META):
+    if not id_.startswith(_META + ids.SEP):
         return composition.where(id_)
     parts = id_.split(ids.SEP)
     known = (lines.get(ids.SEP.join(parts[:n])) for n in range(len(parts), 0, -1))

@@ -15,7 +15,7 @@ import yaml
 
 from medseg.bundle.compose import compose, config_file
 from medseg.bundle.documents import read_document
-from medseg.bundle.find import find_bundle
+from medseg.bundle.find import find_bundle, require_own_files
 from medseg.bundle.freeze import fitting_metadata
 from medseg.bundle.metadata_shapes import side_units
 from medseg.bundle.plan_grid import choose_patch, resampled_shape, target_spacing
@@ -40,6 +40,7 @@ def write_variant(root: Path, *, source: str, folder: Path, found: Fingerprint |
         ConfigError: When the source does not exist, or finds other regions than the data has.
     """
     old = find_bundle(source)
+    require_own_files(old)
     shutil.copytree(old, root, ignore=_LEFT_BEHIND, dirs_exist_ok=True)
     if (root / "large_files.yml").is_file():
         # The published weights belong to the source's classes, channels and anchors.

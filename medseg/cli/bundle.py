@@ -16,10 +16,11 @@ def list_() -> None:
     """List the bundles that a name can reach."""
     from medseg.bundle.documents import read_document
     from medseg.bundle.find import list_bundles
+    from medseg.bundle.findings import printable
 
     for name, root in list_bundles().items():
         meta = read_document(root / "configs" / "metadata.json").content
-        typer.echo(f"{name}  {meta.get('version', '?')}  {meta.get('task', '')}  {root}")
+        typer.echo(printable(f"{name}  {meta.get('version', '?')}  {meta.get('task', '')}  {root}"))
 
 
 @bundle_app.command()

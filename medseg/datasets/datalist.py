@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,9 +138,17 @@ def _patient(entry: Item) -> str:
 
 
 def case_id_of(entry: Item) -> str:
-    """The id of an entry: as it says, else from the name of its first image."""
+    """The id of an entry: as it says, else from the name of its first image.
+
+    Raises:
+        DataError: For an id that would lead out of the folder that results are written to.
+    """
     if entry.get("case_id"):
-        return str(entry["case_id"])
+        told = str(entry["case_id"])
+        if re.search(r"[/\\\0]", told) or told in (".", ".."):
+            msg = f"case {told!r}: results are named by the id, so it cannot hold a path. Mend the datalist."
+            raise DataError(msg)
+        return told
     image = entry.get("image") or "?"
     first = Path(str(image[0] if isinstance(image, list) else image))
     return parse_name(first).case_id or first.parent.name

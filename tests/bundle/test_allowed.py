@@ -47,7 +47,7 @@ def test_builtins_exist_and_none_of_them_reaches_further() -> None:
 
 def test_attributes_and_methods_are_public() -> None:
     assert not [name for name in allowed.ATTRIBUTES | allowed.METHODS if name.startswith("_")]
-    further = "system popen format format_map load loads exec apply register write"
+    further = "system popen format format_map load loads exec apply register write copy copy_into move move_into"
     assert not allowed.METHODS & set(further.split())
 
 

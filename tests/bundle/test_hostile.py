@@ -133,6 +133,107 @@ HOSTILE: dict[str, tuple[str, str]] = {
         "x: {_target_: monai.handlers.LogfileHandler, output_dir: /home, filename: .profile}",
         "writes text of the config's choice to any file",
     ),
+    "a reader that str makes": (
+        f"x: {{_target_: LoadImage, reader: {{_target_: str, object: os.system}}, command: {TOUCH}}}",
+        "decides what runs",
+    ),
+    "a reader that enumerate makes": (
+        "x: {_target_: LoadImage, reader: {_target_: enumerate, iterable: [os.abort]}}",
+        "decides what runs",
+    ),
+    "a writer that str makes": (
+        "x: {_target_: SaveImage, writer: {_target_: str, object: os.abort}}",
+        "decides what runs",
+    ),
+    "a merger that str makes": (
+        "x: {_target_: PatchInferer, merger_cls: {_target_: str, object: os.abort}}",
+        "decides what runs",
+    ),
+    "a reader by a key of its own": ("x: {_target_: LoadImage}\nx::reader: os.abort", "decides what runs"),
+    "pickles allowed by what is true": (
+        "x: {_target_: LoadImage, allow_pickle: {_target_: dict, a: 1}}",
+        "allow_pickle=",
+    ),
+    "a cache of pickles by what is false": (
+        "x: {_target_: PersistentDataset, data: [], transform: null, cache_dir: a, weights_only: {_target_: dict}}",
+        "weights_only=",
+    ),
+    "pickles allowed for a reader": (
+        "x: {_target_: LoadImage, reader: {_target_: monai.data.NumpyReader, allow_pickle: true}}",
+        "decides what runs",
+    ),
+    "a compiler": (
+        "x: {_target_: SupervisedEvaluator, compile: true, compile_kwargs: {options: {cpp.cxx: [touch, CANARY]}}}",
+        "calls SupervisedEvaluator|compile_kwargs=",
+    ),
+    "a compiler for a trainer": (
+        "x: {_target_: monai.engines.SupervisedTrainer, compile: true, compile_kwargs: {backend: evil}}",
+        "compile_kwargs=",
+    ),
+    "a compiler for ours": (
+        "x: {_target_: medseg.engines.SupervisedEvaluator, compile: true, compile_kwargs: {backend: evil}}",
+        "compile_kwargs=",
+    ),
+    "weights from an address": (
+        "x: {_target_: monai.networks.nets.HoVerNet, pretrained_url: 'https://example.org/a'}",
+        "decides what runs or is fetched",
+    ),
+    "numbers to an address": ("x: {_target_: medseg.engines.MlflowLog, run_dir: a, uri: 'https://a'}", "uri="),
+    "events to an address": (
+        "x: {_target_: TensorBoardStatsHandler, log_dir: 'ftp://example.org/a'}",
+        "may write elsewhere than to a folder here",
+    ),
+    "events to an address in pieces": (
+        "s: '://example.org/'\nx: {_target_: TensorBoardStatsHandler, log_dir: $'ftp' + @s}",
+        "may write elsewhere than to a folder here",
+    ),
+    "events to an address that cannot be told": (
+        "+imports: [$import os]\nx: {_target_: TensorBoardStatsHandler, log_dir: $os.environ.get('A')}",
+        "may write elsewhere than to a folder here",
+    ),
+    "a checkpoint that a shell reads": (
+        "x: {_target_: CheckpointSaver, save_dir: /home, save_dict: {}, final_filename: .profile}",
+        "is no name of a weights file",
+    ),
+    "a checkpoint elsewhere": (
+        "x: {_target_: CheckpointSaver, save_dir: /home, save_dict: {}, key_metric_filename: ../a.pt}",
+        "is no name of a weights file",
+    ),
+    "a checkpoint by a pattern": (
+        "x: {_target_: ignite.handlers.Checkpoint, to_save: {}, save_handler: a, filename_pattern: .profile}",
+        "is no name of a weights file",
+    ),
+    "a checkpoint that is text": (
+        "x: {_target_: ignite.handlers.ModelCheckpoint, dirname: a, pickle_protocol: 0}",
+        "pickle_protocol=0",
+    ),
+    # --- by MONAI's own ways of looking things up --------------------------------------------------------------
+    "a workflow": ("x: {_target_: monai.bundle.ConfigWorkflow, config_file: evil.json}", "runs other configs"),
+    "another bundle's weights": ("x: {_target_: monai.bundle.load, name: evil}", "runs other configs"),
+    "instantiate": ("x: {_target_: monai.utils.instantiate, __path: os.abort}", "calls monai.utils.instantiate"),
+    "optional_import": ("x: {_target_: monai.utils.optional_import, module: os}", "calls monai.utils.optional_import"),
+    "load_submodules": ("x: {_target_: monai.utils.load_submodules, basemod: os}", "calls monai.utils.load_submodules"),
+    "a method of an allowed class": (
+        "x: {_target_: ignite.handlers.Checkpoint.load_objects, checkpoint: a.pt}",
+        "calls ignite.handlers.Checkpoint.load_objects",
+    ),
+    "a file removed": ("x: {_target_: os.remove, path: CANARY}", "calls os.remove"),
+    "a tree removed": ("x: {_target_: shutil.rmtree, path: CANARY}", "moves and deletes files"),
+    "a path's method": ("x: {_target_: pathlib.Path.touch, self: CANARY}", "calls pathlib.Path.touch"),
+    "in _disabled_": (
+        f"x: {{_target_: torch.nn.ReLU, _disabled_: {{_target_: os.system, command: {TOUCH}}}}}",
+        "calls os.system",
+    ),
+    "in _requires_ by expression": (
+        f"x: {{_target_: torch.nn.ReLU, _requires_: \"$__import__('os').system('{TOUCH}')\"}}",
+        "'__import__'",
+    ),
+    "by a merge key": (f"a: &a {{_target_: os.system, command: {TOUCH}}}\nx: {{<<: *a}}", "calls os.system"),
+    "by an alias": (f"a: &a {{_target_: os.system, command: {TOUCH}}}\nx: [*a]", "calls os.system"),
+    "in a key that the metadata takes": (
+        f"_meta_: {{a: \"$__import__('os').system('{TOUCH}')\"}}\nx: '@_meta_::a'",
+        "hides behind the key that the metadata takes",
+    ),
     # --- by $ --------------------------------------------------------------------------------------------------
     "$ __import__": (f"x: \"$__import__('os').system('{TOUCH}')\"", "calls the method 'system'"),
     "$ os.system": (f"+imports: [$import os]\nx: \"$os.system('{TOUCH}')\"", "os.system, which runs a command"),
@@ -198,6 +299,44 @@ HOSTILE: dict[str, tuple[str, str]] = {
     ),
     "$ with a line end": ("x: \"$eval(\\n'1')\"", "names 'eval'"),
     "$ too deep": (f"x: '${'(' * 300}1{')' * 300}'", "is no expression|nests too deep"),
+    "$ a lambda whose argument is eval": (
+        f'x: "$[(lambda eval: 1), list(map(eval, [\'__import__(\\"os\\").system(\\"{TOUCH}\\")\']))]"\n'
+        "+initialize: ['@x']",
+        "gives 'eval' another meaning",
+    ),
+    "$ a comprehension over exec": (
+        "x: \"$[list(map(exec, ['1'])), [exec for exec in [1]]]\"",
+        "gives 'exec' another meaning",
+    ),
+    "$ a lambda whose argument is open": (
+        "x: \"$list(map(open, ['CANARY'], ['w'])) if (lambda open: 1) else 0\"\n+initialize: ['@x']",
+        "gives 'open' another meaning",
+    ),
+    "$ a lambda whose argument is getattr": (
+        "x: \"$[(lambda *getattr: 1), list(map(getattr, [1], ['real']))]\"",
+        "gives 'getattr' another meaning",
+    ),
+    "$ a comprehension that sets an item": ("x: \"$[0 for @train['dataset'] in [1]]\"", "changes "),
+    "$ a comprehension that sets an attribute": ("x: $[0 for @large.data in [1]]", "changes "),
+    "$ a comprehension that sets a function": ("x: $[0 for torch.relu in [abs]]", "changes torch.relu"),
+    "$ a comprehension that sets a tuple": ("x: '$[0 for (a, torch.relu) in [(1, abs)]]'", "changes torch.relu"),
+    "$ arguments by **": (
+        "x: \"$monai.data.Dataset(**{'weights_only': False})\"",
+        "arguments by **, which must stand in a _target_",
+    ),
+    "$ an argument that must be seen": ("x: $dict(weights_only=False)", "gives weights_only"),
+    "$ a file copied": ("+imports: [$import pathlib]\nx: \"$pathlib.Path('a').copy('CANARY')\"", "the method 'copy'"),
+    "$ a file written": (
+        "+imports: [$import pathlib]\nx: \"$pathlib.Path('CANARY').write_text('a')\"",
+        "the method 'write_text'",
+    ),
+    "$ a file made": ("+imports: [$import pathlib]\nx: \"$pathlib.Path('CANARY').touch()\"", "the method 'touch'"),
+    "$ format of the class": ("x: \"$str.format('{0.__class__}', 1)\"", "calls the method 'format'"),
+    "$ torch's own load": ("x: $torch.serialization.load('a')", "uses torch.serialization.load"),
+    "$ numpy's libraries": ("x: $np.ctypeslib.load_library('a', 'b')", "loads libraries"),
+    "$ the environment of a module": ("x: $torch.os.environ", "uses torch.os.environ"),
+    "$ an f-string in a format": ("x: '$f\"{1:{eval(1)}}\"'", "names 'eval'"),
+    "$ a name with a default": ("x: '$(lambda a=eval: a)'", "names 'eval'"),
     # --- by $import --------------------------------------------------------------------------------------------
     "$import of anything": ("+imports: [$import antigravity]", "imports antigravity"),
     "$import subprocess": ("+imports: [$import subprocess]", "imports subprocess, which runs programs"),
@@ -276,7 +415,7 @@ def test_what_is_refused_would_have_run(
 
 
 def test_there_are_many_ways_in() -> None:
-    assert len(HOSTILE) >= 100
+    assert len(HOSTILE) >= 150
 
 
 def test_the_list_cannot_be_hidden_by_what_it_lists(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
