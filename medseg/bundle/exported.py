@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 
@@ -20,8 +24,12 @@ from medseg.bundle.run_log import run_log
 from medseg.bundle.screen import first_of
 from medseg.errors import ConfigError, DataError
 from medseg.record import RunRecord
+from medseg.runtime.behind import Behind
 from medseg.runtime.pipeline import FILE, Pipeline, load_pipeline, read_steps
 from medseg.runtime.runtimes import INT8, runtime_of
+
+if TYPE_CHECKING:
+    from medseg.volumes import Volume
 
 _log = logging.getLogger("medseg.run")
 # What an export does not depend on: it is in float32 on a CPU, of the weights that are counted beside the config.
@@ -29,6 +37,8 @@ _WITHOUT = {"bundle_root", "output_dir", "ckpt_path", "dataset_dir", "datalist",
 _WITHOUT |= {"runtime", "device", "amp", "amp_dtype", "save_probabilities"}
 # The code that an export is made by and of.
 _CODE = ("runtime/*.py", "networks/*.py", "inference/network_files.py", "bundle/export.py", "bundle/pipeline.py")
+# Of pipeline.json, what only says which file is which.
+_NO_SETTINGS = ("version", "network", "int8", "bundle")
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -130,34 +140,66 @@ def predict_exported(
 
 
 def _predict(pipeline: Pipeline, cases: list[dict[str, Any]], output: Path, *, probabilities: bool) -> list[Path]:
+    """Case by case; the next one is read and the last one written while the network is busy with this one."""
     failures: dict[str, DataError] = {}
-    for number, item in enumerate(cases, start=1):
-        try:
-            _predict_case(pipeline, item, output, probabilities=probabilities)
-        except DataError as error:
-            failures[item["case_id"]] = error
-            _log.error("failed: %s", error)
-        else:
-            _log.info("%s: predicted (%d of %d)", item["case_id"], number, len(cases))
+    written = itertools.count(1)
+
+    def write(item: dict[str, Any], like: Volume, labels: Any, found: Any) -> None:
+        with _noting(item["case_id"], failures):
+            _write(item, like, labels, found, output=output)
+            _log.info("%s: predicted (%d of %d)", item["case_id"], next(written), len(cases))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="medseg-read") as reader, Behind() as behind:
+        for item, reading in zip(cases, _one_ahead(reader, pipeline, cases), strict=True):
+            with _noting(item["case_id"], failures):
+                image, like = reading.result()
+                found = pipeline.probabilities(image, like.affine_ras_mm)
+                labels = pipeline.paint(found)
+                behind.hand_over(functools.partial(write, item, like, labels, found if probabilities else None))
     if failures:
+        in_order = {item["case_id"]: failures[item["case_id"]] for item in cases if item["case_id"] in failures}
         done = f"({len(cases) - len(failures)} of {len(cases)} cases are written to {output})"
-        raise first_of(failures, remark=done)
+        raise first_of(in_order, remark=done)
     return [label_map_of(output, item) for item in cases]
 
 
-def _predict_case(pipeline: Pipeline, item: dict[str, Any], output: Path, *, probabilities: bool) -> None:
+@contextmanager
+def _noting(case_id: str, failures: dict[str, DataError]) -> Iterator[None]:
+    """Lets the other cases go on when this one fails."""
+    try:
+        yield
+    except DataError as error:
+        failures[case_id] = error
+        _log.error("failed: %s", error)
+
+
+def _one_ahead(
+    reader: ThreadPoolExecutor, pipeline: Pipeline, cases: Sequence[dict[str, Any]]
+) -> Iterator[Future[tuple[Any, Volume]]]:
+    """Each case being read; the next one is begun when it is handed out."""
+    waiting: Future[tuple[Any, Volume]] | None = None
+    for number, item in enumerate(cases):
+        reading = waiting or reader.submit(_read, pipeline, item)
+        waiting = reader.submit(_read, pipeline, cases[number + 1]) if number + 1 < len(cases) else None
+        yield reading
+
+
+def _read(pipeline: Pipeline, item: dict[str, Any]) -> tuple[Any, Volume]:
+    files = item["image"] if isinstance(item["image"], list) else [item["image"]]
+    return pipeline.read(files, channels=item.get("channels"), case=item["case_id"])
+
+
+def _write(item: dict[str, Any], like: Volume, labels: Any, found: Any, *, output: Path) -> None:
+    """The label map, and the probabilities where they are given."""
     import numpy as np
 
     from medseg.volumes import write_label_map, write_volume
 
-    files = item["image"] if isinstance(item["image"], list) else [item["image"]]
-    image, like = pipeline.read(files, channels=item.get("channels"), case=item["case_id"])
-    found = pipeline.probabilities(image, like.affine_ras_mm)
     path = label_map_of(output, item)
-    if probabilities:
+    if found is not None:
         (output / "probabilities").mkdir(exist_ok=True)
         write_volume(output / "probabilities" / path.name, np.moveaxis(found, 0, -1), like=like)
-    write_label_map(path, pipeline.paint(found), like=like)
+    write_label_map(path, labels, like=like)
 
 
 def _facts(folder: Path, pipeline: Pipeline) -> dict[str, Any]:
@@ -168,7 +210,7 @@ def _facts(folder: Path, pipeline: Pipeline) -> dict[str, Any]:
         "runtime_effect": runtime_of(pipeline.runtime).effect,
         "runtime_deviation": pipeline.deviation,
         "exported": {"folder": str(folder), "pipeline_sha256": _sha256(folder / FILE)},
-        "can_change_masks": {key: steps.get(key) for key in ("spacing_mm", "windows", "threshold", "drop_components")},
+        "can_change_masks": {key: value for key, value in steps.items() if key not in _NO_SETTINGS},
     }
 
 

@@ -74,6 +74,8 @@ def _windows(inferer: Any) -> dict[str, Any]:
         name = type(inferer).__name__
         msg = f"inferer: {name} has no counterpart without torch, SlidingWindow has. Export with --network-only."
         raise ConfigError(msg)
+    _need(inferer, "placement", inferer.placement == "everywhere")
+    _need(inferer, "mode", str(getattr(inferer.mode, "value", inferer.mode)) == "gaussian")
     roi = inferer.roi_size
     return {
         "size": [int(side) for side in (roi if isinstance(roi, (list, tuple)) else [roi] * 3)],

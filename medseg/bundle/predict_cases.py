@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,19 @@ from medseg.errors import DataError
 _log = logging.getLogger("medseg.run")
 
 
-def predict_cases(composition: Composition, folder: Path, items: list[dict[str, Any]]) -> list[Path]:
+def predict_cases(
+    composition: Composition, folder: Path, items: list[dict[str, Any]], *, facts: Mapping[str, Any] | None = None
+) -> list[Path]:
     """Writes a label map for each item into the folder, with the config beside them.
+
+    Args:
+        composition: The inference config.
+        folder: Where to.
+        items: The cases.
+        facts: More for run.json.
+
+    Returns:
+        The label maps.
 
     Raises:
         DataError: With the first case that failed, once all others are written.
@@ -30,6 +42,8 @@ def predict_cases(composition: Composition, folder: Path, items: list[dict[str, 
     failures: dict[str, DataError] = {}
     memory: list[dict[str, Any]] = []
     with running(composition, folder, log="predict.log", verb="predict", resume=False) as record:
+        if record is not None and facts:
+            record.note(**facts)
         waiting = items
         while waiting:
             problem = _until_failure(composition, waiting, total=len(items), log=folder / "predict.log", memory=memory)
@@ -38,7 +52,8 @@ def predict_cases(composition: Composition, folder: Path, items: list[dict[str, 
             waiting = [item for item in waiting if stamp_of(outputs[item["case_id"]]) == before[item["case_id"]]]
             if not waiting:
                 break
-            # Cases go through in order, so the first without a result is the one that failed.
+            # Cases go through in order and their errors come in order, so the first without a result is the one that
+            # failed; the one after it may be written already.
             failed = waiting.pop(0)["case_id"]
             failures[failed] = problem or DataError(f"{failed}: the bundle wrote no label map {outputs[failed].name}.")
             _log.error("failed: %s", failures[failed])
@@ -75,7 +90,7 @@ def _until_failure(
 
 @contextmanager
 def _case_progress(evaluator: Any, items: Sequence[dict[str, Any]], *, total: int) -> Iterator[None]:
-    """A bar on a terminal, a line for each case elsewhere."""
+    """A bar on a terminal, a line for each case elsewhere; a case counts once it is written."""
     from ignite.engine import Events
     from rich.console import Console
     from rich.progress import Progress
@@ -84,12 +99,19 @@ def _case_progress(evaluator: Any, items: Sequence[dict[str, Any]], *, total: in
     done = total - len(items)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("predicting", total=total, completed=done)
+        counter = itertools.count(done + 1)
 
-        def advance(engine: Any) -> None:
-            count = done + int(engine.state.iteration)
+        def advance(case_id: str) -> None:
+            count = next(counter)
             progress.update(task, completed=count)
             if not console.is_terminal:
-                _log.info("%s: predicted (%d of %d)", items[count - done - 1]["case_id"], count, total)
+                _log.info("%s: predicted (%d of %d)", case_id, count, total)
 
-        evaluator.add_event_handler(Events.ITERATION_COMPLETED, advance)
+        told = getattr(evaluator, "on_written", None)
+        if told is not None:
+            told.append(advance)
+        else:  # not medseg's evaluator
+            evaluator.add_event_handler(
+                Events.ITERATION_COMPLETED, lambda engine: advance(items[engine.state.iteration - 1]["case_id"])
+            )
         yield

@@ -9,11 +9,6 @@ from typing import Any
 from medseg.bundle.compose import Composition
 from medseg.errors import ConfigError
 
-_CHANGING = (
-    *("amp", "amp_dtype", "tta", "overlap", "roi_size", "placement", "spacing_mm", "min_component_share", "streaming"),
-    *("window_size", "score_threshold", "nms_iou", "max_detections", "lung_only", "ensemble"),  # of boxes
-)
-
 
 def modalities_of(composition: Composition) -> list[str]:
     """The modalities that the network sees, in the order of its channels.
@@ -30,11 +25,6 @@ def modalities_of(composition: Composition) -> list[str]:
         msg = f"{composition.where('modalities')}: {modalities!r} is no list of modalities, such as [t1c, flair]."
         raise ConfigError(msg)
     return modalities
-
-
-def mask_settings(composition: Composition) -> dict[str, Any]:
-    """What of the config can change a mask or the boxes without being the model, for run.json."""
-    return {key: composition.config[key] for key in _CHANGING if key in composition.config}
 
 
 def label_map_of(folder: Path, item: dict[str, Any]) -> Path:

@@ -158,7 +158,12 @@ def predict(
         values["save_probabilities"] = True
     folder = output_dir.expanduser().resolve()
     claim_folder(folder, "predict")
-    return predict_cases(composition.with_values({**places_of(composition, folder), **values}), folder, cases)
+    return predict_cases(
+        composition.with_values({**places_of(composition, folder), **values}),
+        folder,
+        cases,
+        facts={"presets": [str(name) for name in presets], "overrides": list(overrides)},
+    )
 
 
 def _train(composition: Composition, folder: Path, *, resume: bool) -> None:

@@ -15,7 +15,7 @@ from medseg.bundle.compose import CONFIG, Composition
 from medseg.bundle.documents import METADATA, read_document
 from medseg.bundle.failures import user_error
 from medseg.bundle.light_imports import light_imports
-from medseg.bundle.prediction import mask_settings
+from medseg.bundle.mask_effects import mask_settings
 from medseg.bundle.run_folder import rank
 from medseg.bundle.run_log import run_log, silence_libraries
 from medseg.bundle.screen import explain

@@ -25,12 +25,17 @@ def predict(
         typer.Option(
             "--weights",
             metavar="FILE",
-            help="Weights file or run folder; a run brings its own network and modalities.",
+            help="Weights file or run folder: another model, other masks. A run brings its own network and modalities.",
             show_default="the bundle's own",
         ),
     ] = None,
     preset: Annotated[
-        list[str] | None, typer.Option("--preset", metavar="P", help="How to run: cpu, gpu, or a file.")
+        list[str] | None,
+        typer.Option(
+            "--preset",
+            metavar="P",
+            help="How to run: cpu, gpu, or a file. What it sets (amp, roi_size) can change masks.",
+        ),
     ] = None,
     runtime: Annotated[
         str | None,
@@ -38,18 +43,27 @@ def predict(
             "--runtime",
             metavar="R",
             help="torch, onnxruntime, openvino: masks as in float32; openvino_bf16, tensorrt: they change at "
-            "their borders; openvino_int8: they change more.",
+            "their borders; openvino_int8: they change more. Other than torch: without amp.",
             show_default="torch",
         ),
     ] = None,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the probabilities too.")] = False,
+    probabilities: Annotated[
+        bool,
+        typer.Option(
+            "--probabilities", help="Write the probabilities too; step by step, by which 1e-6 of a mask may change."
+        ),
+    ] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Run what the bundle can execute; remembered.")] = False,
     traceback: Traceback = False,
 ) -> None:
     """Segment scans, or detect in them: a label map per case in the scan's grid, and boxes where a bundle finds them.
 
-    A token KEY=VALUE is a change of the config unless a path of that name exists; -- ends such changes. Of them amp,
-    tta, overlap, roi_size, spacing_mm and what cleans a mask up can change it; run.json says what they were.
+    A token KEY=VALUE is a change of the config unless a path of that name exists; -- ends such changes.
+
+    These can change masks or boxes: amp, amp_dtype, crop_background, ensemble, lung_only, max_detections,
+    min_component_share, mirror_axes, nms_iou, overlap, placement, roi_size, runtime, score_threshold, spacing_mm,
+    tta, window_size; save_probabilities and streaming by 1e-6 of the voxels; so can the config's own parts. device,
+    max_memory_mb, num_workers and sw_batch_size do not. run.json says what those that can were.
 
     --runtime other than torch writes the network for that library once, checks it against torch, and then needs neither
     torch nor MONAI.

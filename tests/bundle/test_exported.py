@@ -128,6 +128,28 @@ def test_a_bad_case_stops_none_of_the_others(made: SimpleNamespace, tmp_path: Pa
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "failed"
 
 
+def test_a_case_that_cannot_be_written_stops_none_of_the_others(
+    made: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medseg import volumes
+
+    write = volumes.write_label_map
+
+    def refuse(path: Path, *rest: Any, **more: Any) -> Path:
+        if path.name == "one.nii.gz":
+            msg = f"{path}: cannot be written (disk full)."
+            raise DataError(msg)
+        return write(path, *rest, **more)
+
+    monkeypatch.setattr(volumes, "write_label_map", refuse)
+    with pytest.raises(DataError, match=r"one.nii.gz: cannot be written \(disk full\).*\(1 of 2 cases are written"):
+        run(made, tmp_path / "out", runtime="onnxruntime")
+    assert (tmp_path / "out" / "two.nii.gz").is_file()
+    log = (tmp_path / "out" / "predict.log").read_text()
+    assert "two: predicted (1 of 2)" in log
+    assert "one: predicted" not in log
+
+
 def test_a_network_that_gives_other_logits_is_refused(made: SimpleNamespace, tmp_path: Path) -> None:
     from medseg.runtime import load_pipeline
     from medseg.runtime.self_check import FILE

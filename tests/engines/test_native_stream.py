@@ -10,7 +10,7 @@ from torch import nn
 
 from medseg.engines import NativeStream, SupervisedEvaluator
 from medseg.inference import SlidingWindow
-from medseg.transforms import CropForegroundd, NormalizeIntensityd, Spacingd
+from medseg.transforms import CropForegroundd, NormalizeIntensityd, SettleRegionsd, Spacingd
 
 AFFINE = np.array([[0, 0, 2.0, 5], [-0.8, 0, 0, 7], [0, 0.9, 0, -3], [0, 0, 0, 1]])
 
@@ -86,6 +86,28 @@ def test_the_same_where_windows_are_larger_than_the_cropped_scan(roi, amp):
     )
     assert streamed.float().mean() > 0.1
     assert (streamed.as_tensor() != stepwise.as_tensor()).float().mean() < 1e-4
+
+
+EXCLUSIVE = {"a": 1, "b": 2, "c": 3, "d": 4}
+
+
+def settled_of(convention, *, preprocessing=PREPROCESSING):
+    steps = postprocessing_of({"threshold": 0.5}, preprocessing=preprocessing, sigmoid=True).transforms
+    return Compose([*steps[:2], SettleRegionsd("pred", convention, threshold=0.4)])
+
+
+@pytest.mark.parametrize("convention", [EXCLUSIVE, {"a": [1, 2, 3], "b": [2, 3], "c": [3], "d": [4]}])
+@pytest.mark.parametrize("roi", [(12, 12, 12), (32, 32, 32)])
+def test_regions_are_settled_in_the_stream_too(convention, roi):
+    inferer = SlidingWindow(roi)
+    stepwise, _ = predicted(settled_of(convention), stream=False, inferer=inferer)
+    streamed, some = predicted(settled_of(convention), stream=True, inferer=inferer)
+    assert len(some.notes) == 1
+    overlapping = (streamed[0].as_tensor().sum(0) > 1).any()
+    assert bool(overlapping) is (convention != EXCLUSIVE)
+    assert streamed[0].dtype == stepwise[0].dtype
+    assert 0.1 < streamed[0].float().mean() < 0.9
+    assert (streamed[0].as_tensor() != stepwise[0].as_tensor()).float().mean() < 1e-4
 
 
 def test_memory_is_noted_before_and_after():
