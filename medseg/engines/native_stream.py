@@ -38,8 +38,9 @@ class NativeStream:
     It stands for Activationsd, Invertd and AsDiscreted (a sigmoid and a threshold, or a softmax and an argmax) or
     SettleRegionsd (a sigmoid, a threshold, the likeliest region) at the head of the postprocessing, for one image at a
     time that came through LoadCased, Orientationd, Spacingd and CropForegroundd. At most 1e-6 of the voxels differ from
-    the steps', where scores lie within float32 rounding of the threshold; of an argmax under half precision, also voxels
-    whose best scores are equal. Whatever else there is, other steps or saved probabilities, goes through the steps.
+    the steps', where scores lie within float32 rounding of the threshold; of an argmax under half precision, also
+    voxels whose best scores are equal. Whatever else there is, other steps or saved probabilities, goes through the
+    steps.
 
     Args:
         inferer: A `SlidingWindow`; with any other everything goes through the steps.

@@ -48,9 +48,10 @@ OPTIONS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("task", "regions", "tolerance_mm", "surface", "protocol", "lesion_wise"), "scores"),
         **dict.fromkeys(("probabilities", "exclude", "series", "subset", "traceback"), "scores"),
     },
-    "benchmark": dict.fromkeys(
-        "suite reproduce output dataset_dir jobs executor executor_option keep traceback".split(), "same"
-    ),
+    "benchmark": {
+        **dict.fromkeys(("suite", "reproduce", "output", "dataset_dir"), "same"),
+        **dict.fromkeys(("jobs", "executor", "executor_option", "keep", "traceback"), "same"),
+    },
 }
 
 
