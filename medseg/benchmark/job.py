@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg import __version__
+from medseg.benchmark.calibration import SWITCH
 from medseg.benchmark.heavy import Heavy, StageError, Work
 from medseg.benchmark.kept import keep_job, take_kept
 from medseg.benchmark.scoring import score_detections, score_segmentations
@@ -171,6 +172,7 @@ def _given_weights(job: Job) -> tuple[Path, bool]:
 
 def _predict(job: Job, heavy: Heavy, weights: Path) -> dict[str, str]:
     own = job.entry.weights == "own"
+    overrides = {**job.entry.predict_overrides, **({SWITCH: True} if job.suite.calibration else {})}
     items = select_items(
         {**job.lists.told, "training": [_unlabelled(entry) for entry in job.lists.test]},
         dataset_dir=job.dataset_dir,
@@ -182,14 +184,14 @@ def _predict(job: Job, heavy: Heavy, weights: Path) -> dict[str, str]:
         folder=str(job.folder),
         bundle=str(find_bundle(job.entry.bundle)),
         presets=tuple(str(find_preset(name)) for name in job.entry.presets),
-        overrides=_tokens({**job.entry.predict_overrides}),
+        overrides=_tokens(overrides),
         weights=None if own else str(weights),
         items=tuple(_one_path(item) for item in items),
         environment=job.environment,
     )
     inputs = {
         **_contents(job),
-        "overrides": {**job.entry.overrides, **job.entry.predict_overrides},
+        "overrides": {**job.entry.overrides, **overrides},
         "weights": _weights_print(weights),
         "test": job.lists.hashes()["test"],
         "data": _data_prints(job, "test", labels=False),
@@ -230,6 +232,7 @@ def _evaluate(job: Job, predictions: Path) -> None:
 
 def _prediction_files(job: Job, folder: Path) -> list[Path]:
     names = [f"{case}.nii.gz" for case in job.lists.ids("test")]
+    names += [f"probabilities/{name}" for name in names] if job.suite.calibration else []
     if job.suite.task == "detection":
         names = [f"{case}/detections.json" for case in job.lists.ids("test")]
     return [folder / name for name in names]

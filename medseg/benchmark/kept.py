@@ -90,6 +90,7 @@ def _known_by(job: Job) -> dict[str, Any]:
         "budget": {"epochs": suite.epochs, "time_budget_s": suite.time_budget_s},
         "regions": suite.regions,
         "lesion_wise": suite.lesion_wise,
+        "calibration": suite.calibration or None,
     }
 
 

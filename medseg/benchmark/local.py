@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from medseg.benchmark.calibration import check_calibration
 from medseg.benchmark.executors import Executor, make_executor, run_all
 from medseg.benchmark.heavy import Heavy, Processes
 from medseg.benchmark.job import Job, Outcome
@@ -143,6 +144,8 @@ def make_jobs(suite: Suite, out: Path, dataset_dir: Path, *, kept_in: Path | Non
                         kept_in=kept_in.resolve() if kept_in else None,
                     )
                 )
+    for job in jobs if suite.calibration else ():
+        check_calibration(job)
     return jobs
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.benchmark.anchors import anchors_for, differs
+from medseg.benchmark.calibration import calibration_lines, pooled_calibration
 from medseg.benchmark.comparison import RULES, Comparison, compare_runs
 from medseg.benchmark.job import Job, Outcome
 from medseg.benchmark.scores import read_scores
@@ -50,9 +51,12 @@ def write_results(out: Path, jobs: Sequence[Job], outcomes: Mapping[str, Outcome
         lines = _detection_lines(rows)
         ours = {("cpm", "nodule", name): row["cpm"] for name, row in rows.items()}
         content |= {"detection": rows}
+    calibration = pooled_calibration(jobs) if suite.calibration else {}
+    content |= {"calibration": calibration} if calibration else {}
     beside = _beside(jobs, ours)
     content["anchors"] = beside
-    text = "\n".join([f"# {suite.name}", "", *lines, *_anchor_lines(beside), *_notes(content)]) + "\n"
+    lines += [*calibration_lines(calibration), *_anchor_lines(beside), *_notes(content)]
+    text = "\n".join([f"# {suite.name}", "", *lines]) + "\n"
     write_text_atomically(out / RESULTS, json.dumps(content, indent=2, allow_nan=False) + "\n")
     write_text_atomically(out / TABLE, text)
     return out / TABLE

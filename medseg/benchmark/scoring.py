@@ -27,7 +27,7 @@ def score_segmentations(
     """
     from medseg.evaluation import Matches, evaluate_matches
 
-    pairs = {}
+    pairs, probabilities = {}, predictions / "probabilities"
     for entry in (entry for lists in folds for entry in lists.test):
         case = case_id_of(entry)
         if not entry.get("label"):
@@ -40,6 +40,7 @@ def score_segmentations(
         out_dir=out_dir,
         regions=regions_of(suite, folds[0]),
         lesion_wise=suite.lesion_wise,
+        probabilities=probabilities if suite.calibration and probabilities.is_dir() else None,
     )
 
 

@@ -25,6 +25,7 @@ _TOP = [
     "regions",
     "metrics",
     "lesion_wise",
+    "calibration",
     "budget",
     "entries",
     "anchors",
@@ -71,6 +72,7 @@ class Suite:
         regions: What is scored, as `medseg evaluate --regions` takes it.
         metrics: Shown in the table.
         lesion_wise: Rules of lesion-wise scores, None without.
+        calibration: Whether probabilities are saved and their calibration is measured.
         epochs: Of each training, None for the bundle's own.
         time_budget_s: Of each training, None without.
         entries: The contestants.
@@ -89,6 +91,7 @@ class Suite:
     regions: Any
     metrics: tuple[str, ...]
     lesion_wise: str | None
+    calibration: bool
     epochs: int | None
     time_budget_s: float | None
     entries: tuple[Entry, ...]
@@ -140,6 +143,7 @@ def read_suite(path: Path) -> Suite:
         regions=content.get("regions"),
         metrics=_metrics(content.get("metrics"), task, path),
         lesion_wise=content.get("lesion_wise"),
+        calibration=_calibration(content.get("calibration", False), task, path),
         epochs=_whole(budget.get("epochs"), path, "budget: epochs", least=1),
         time_budget_s=_seconds(budget.get("time_budget"), path),
         entries=_entries(content.get("entries"), path),
@@ -214,6 +218,12 @@ def _metrics(value: Any, task: Task, path: Path) -> tuple[str, ...]:
     if not isinstance(chosen, list) or not chosen or any(name not in known for name in chosen):
         raise _wrong(path, "metrics", value, f"a list of {', '.join(known)}")
     return tuple(dict.fromkeys(chosen))
+
+
+def _calibration(value: Any, task: Task, path: Path) -> bool:
+    if not isinstance(value, bool) or (value and task != "segmentation"):
+        raise _wrong(path, "calibration", value, "true or false, and true for segmentation only")
+    return value
 
 
 def _seconds(value: Any, path: Path) -> float | None:

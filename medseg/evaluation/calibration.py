@@ -12,7 +12,7 @@ import numpy as np
 from medseg.errors import DataError
 from medseg.evaluation.label_files import read_labels
 from medseg.labels import LabelConvention
-from medseg.metrics.calibration import Reliability, merge, reliability
+from medseg.metrics.calibration import BINS, Reliability, bin_of, merge, reliability
 from medseg.volumes import VOLUME_SUFFIXES, check_same_grid, read_volume
 
 MARGIN_MM = 20.0
@@ -53,6 +53,26 @@ class Calibration:
             },
             "missing": list(self.missing),
         }
+
+
+def read_calibration(content: Mapping[str, Any]) -> Calibration:
+    """A calibration from what `to_json` made of it, to be merged with others."""
+    return Calibration(
+        regions={name: _from_curve(found) for name, found in content["regions"].items()},
+        missing=tuple(content["missing"]),
+    )
+
+
+def _from_curve(found: Mapping[str, Any]) -> Reliability:
+    count, positive = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+    probability = np.zeros(BINS, np.float64)
+    for row in found["curve"]:
+        place = bin_of(np.array([row["probability"]]))[0]  # where the mean of a bin lies, in the bin itself
+        count[place] += row["voxels"]
+        probability[place] += row["probability"] * row["voxels"]
+        positive[place] += round(row["frequency"] * row["voxels"])
+    error = found["brier"] * int(count.sum())
+    return Reliability(count=count, probability=probability, positive=positive, squared_error=error)
 
 
 def measure_calibration(folder: Path, references: Mapping[str, Path], *, convention: LabelConvention) -> Calibration:

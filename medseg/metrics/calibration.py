@@ -88,13 +88,18 @@ def reliability(
     if not (values.min() >= 0 and values.max() <= 1):
         msg = f"reliability: probabilities from {values.min():g} to {values.max():g}. Wanted 0 to 1; apply the sigmoid."
         raise DataError(msg)
-    bin_of = np.clip(np.ceil(values * bins).astype(np.int64) - 1, 0, bins - 1)
+    places = bin_of(values, bins=bins)
     return Reliability(
-        count=np.bincount(bin_of, minlength=bins),
-        probability=np.bincount(bin_of, weights=values, minlength=bins).astype(np.float64),
-        positive=np.bincount(bin_of[right], minlength=bins),
+        count=np.bincount(places, minlength=bins),
+        probability=np.bincount(places, weights=values, minlength=bins).astype(np.float64),
+        positive=np.bincount(places[right], minlength=bins),
         squared_error=float(np.square(values - right).sum()),
     )
+
+
+def bin_of(probabilities: npt.NDArray[np.float64], *, bins: int = BINS) -> npt.NDArray[np.int64]:
+    """The bin of each probability: `[0, 1/n], (1/n, 2/n], ...`."""
+    return np.clip(np.ceil(probabilities * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
 def merge(parts: list[Reliability]) -> Reliability:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from medseg.errors import DataError
+from medseg.report.calibration import calibration_section
 from medseg.report.document import Card, document
 from medseg.report.markup import metric_name, number, table
 from medseg.report.run_folder import read_json
@@ -50,6 +51,7 @@ def suite_page(folder: Path, *, out: Path) -> str:
     sections = [
         ("scores", "Scores", scores_section(results, folder)),
         ("verdicts", "Verdicts", verdicts_section(results)),
+        ("calibration", "Calibration", _calibration(results)),
         ("published", "Published results", published(results)),
         ("jobs", "Folds and seeds", _jobs(results, folder, out)),
         ("splits", "Never on the test", _splits(results)),
@@ -78,6 +80,16 @@ def _cards(results: Results) -> Iterator[Card]:
 def _counted(entries: int, folds: int, seeds: int) -> str:
     words = ((entries, "entry", "entries"), (folds, "fold", "folds"), (seeds, "seed", "seeds"))
     return " × ".join(f"{count} {one if count == 1 else many}" for count, one, many in words)
+
+
+def _calibration(results: Results) -> str:
+    """A diagram for each contestant, over all folds and seeds together."""
+    told = results.get("calibration", {})
+    parts = []
+    for entry, found in told.items():
+        heading = f"<h3>{escape(entry)}</h3>\n" if len(told) > 1 else ""
+        parts.append(heading + calibration_section({"calibration": found}))
+    return "\n".join(parts)
 
 
 def _jobs(results: Results, folder: Path, out: Path) -> str:

@@ -106,6 +106,10 @@ class Stub:
             draw = int(hashlib.sha256(f"{folder.name}{case}".encode()).hexdigest(), 16) % 2
             shifted = np.roll(image, quality - 1 + draw, axis=2).astype(np.uint8)
             temporary = out / f".{case}.tmp.nii.gz"
+            if "save_probabilities=true" in work.overrides:
+                (out / "probabilities").mkdir(exist_ok=True)
+                sure = (0.1 + 0.8 * shifted).astype(np.float32)
+                nib.Nifti1Image(sure[..., None], np.eye(4)).to_filename(out / "probabilities" / f"{case}.nii.gz")
             nib.Nifti1Image(shifted, np.eye(4)).to_filename(temporary)
             temporary.replace(target)
         return failed
