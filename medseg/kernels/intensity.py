@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from medseg.kernels.jit import jit_ieee, jit_reassociate
+from medseg.kernels.median import median
 from medseg.kernels.resample import run_slabs
 
 Floats = npt.NDArray[np.float32]
-_BLOCK = 1 << 16  # voxels whose sums are taken together: the result does not depend on the threads
+_BLOCK = 1 << 13  # voxels measured together: they stay in the cache, and the result does not depend on the threads
 
 
 class Moments(NamedTuple):
@@ -21,6 +22,14 @@ class Moments(NamedTuple):
     mean: float
     std: float
     voxels: int
+
+
+class _Blocks(NamedTuple):
+    """Of each block of `_BLOCK` voxels: how many count, their mean, and their squared distances from it."""
+
+    voxels: npt.NDArray[np.int64]
+    means: npt.NDArray[np.float64]
+    squares: npt.NDArray[np.float64]
 
 
 @jit_reassociate
@@ -42,16 +51,44 @@ def _sum_squares(values: npt.NDArray[Any], mean: float, skip_zeros: bool) -> flo
 
 
 @jit_ieee
+def _measure(values: npt.NDArray[Any], skip_zeros: bool, first: int, last: int, blocks: _Blocks) -> None:
+    """Both passes over a block while it is in the cache."""
+    for block in range(first, last):
+        part = values[block * _BLOCK : min((block + 1) * _BLOCK, values.size)]
+        total, count = _sum(part, skip_zeros)
+        blocks.voxels[block] = count
+        if count:
+            blocks.means[block] = total / count
+            blocks.squares[block] = _sum_squares(part, total / count, skip_zeros)
+
+
+@jit_ieee
 def _shift_and_scale(
-    values: npt.NDArray[Any], mean: np.float32, std: np.float32, skip_zeros: bool, out: Floats
+    values: npt.NDArray[Any], centre: np.float32, std: np.float32, skip_zeros: bool, out: Floats
 ) -> None:
     if skip_zeros:
         for index in range(out.size):
             value = np.float32(values[index])
-            out[index] = (value - mean) / std if value != 0 else value
+            out[index] = (value - centre) / std if value != 0 else value
     else:
         for index in range(out.size):
-            out[index] = (np.float32(values[index]) - mean) / std
+            out[index] = (np.float32(values[index]) - centre) / std
+
+
+@jit_ieee
+def _normalize_blocks(
+    values: npt.NDArray[Any],
+    numbers: tuple[np.float32, np.float32, bool],
+    voxels: npt.NDArray[np.int64],
+    first: int,
+    last: int,
+    out: Floats,
+) -> None:
+    """Blocks of nothing but zeros that are skipped stay what `out` is there."""
+    for block in range(first, last):
+        if voxels[block]:
+            start, stop = block * _BLOCK, min((block + 1) * _BLOCK, values.size)
+            _shift_and_scale(values[start:stop], numbers[0], numbers[1], numbers[2], out[start:stop])
 
 
 @jit_ieee
@@ -71,7 +108,7 @@ def _to_range(
 
 
 def moments(volume: npt.NDArray[Any], *, skip_zeros: bool = False, threads: int = 1) -> Moments:
-    """Mean and standard deviation, in float64 and two passes; 0, 0 and 0 where no voxel counts.
+    """Mean and standard deviation, in float64 about each block's mean; 0, 0 and 0 where no voxel counts.
 
     Args:
         volume: Any shape, C-contiguous, any real type.
@@ -82,47 +119,56 @@ def moments(volume: npt.NDArray[Any], *, skip_zeros: bool = False, threads: int 
         >>> moments(np.array([[0.0, 1.0, 3.0]]), skip_zeros=True)
         Moments(mean=2.0, std=1.0, voxels=2)
     """
-    values = volume.reshape(-1)
-    blocks = -(-values.size // _BLOCK)
-    sums, counts, squares = np.zeros(blocks), np.zeros(blocks, np.int64), np.zeros(blocks)
+    return _total(_measured(volume.reshape(-1), skip_zeros=skip_zeros, threads=threads))
 
-    def add(first: int, last: int) -> None:
-        for block in range(first, last):
-            part = values[block * _BLOCK : (block + 1) * _BLOCK]
-            sums[block], counts[block] = _sum(part, skip_zeros)
 
-    def add_squares(first: int, last: int) -> None:
-        for block in range(first, last):
-            squares[block] = _sum_squares(values[block * _BLOCK : (block + 1) * _BLOCK], mean, skip_zeros)
+def _measured(values: npt.NDArray[Any], *, skip_zeros: bool, threads: int) -> _Blocks:
+    count = -(-values.size // _BLOCK)
+    blocks = _Blocks(np.zeros(count, np.int64), np.zeros(count), np.zeros(count))
+    run_slabs(lambda first, last: _measure(values, skip_zeros, first, last, blocks), count, threads=threads)
+    return blocks
 
-    run_slabs(add, blocks, threads=threads)
-    count = int(counts.sum())
+
+def _total(blocks: _Blocks) -> Moments:
+    """Of all blocks together, as Chan, Golub and LeVeque 1983 join samples (https://doi.org/10.2307/2683386)."""
+    count = int(blocks.voxels.sum())
     if not count:
         return Moments(0.0, 0.0, 0)
-    mean = math.fsum(sums) / count
-    run_slabs(add_squares, blocks, threads=threads)
-    return Moments(mean, math.sqrt(math.fsum(squares) / count), count)
+    mean = float((blocks.voxels * blocks.means).sum()) / count
+    squares = blocks.squares + blocks.voxels * (blocks.means - mean) ** 2
+    return Moments(mean, math.sqrt(float(squares.sum()) / count), count)
 
 
 def normalize(
-    volume: npt.NDArray[Any], *, nonzero: bool = False, threads: int = 1, out: Floats | None = None
+    volume: npt.NDArray[Any],
+    *,
+    nonzero: bool = False,
+    centre: Literal["mean", "median"] = "mean",
+    threads: int = 1,
+    out: Floats | None = None,
 ) -> Floats:
-    """The volume less its mean, divided by its standard deviation; a constant one becomes 0.
+    """The volume less its mean or median, divided by its standard deviation; a constant one becomes 0.
 
     Args:
         volume: Any shape, C-contiguous, any real type.
         nonzero: Whether voxels that are 0 stay 0 and do not count.
+        centre: What becomes 0; of an even number of voxels the median is the lower of the middle ones.
         threads: Threads to share the work; the result does not depend on it.
-        out: Where to put the result, C-contiguous, instead of a new array.
+        out: Where to put the result, C-contiguous, instead of a new array. With `nonzero` it is to hold zeros.
 
     Example:
         >>> normalize(np.array([0, 1, 3]), nonzero=True).tolist()
         [0.0, -1.0, 1.0]
     """
-    target = np.empty(volume.shape, np.float32) if out is None else out
-    found, values, flat = moments(volume, skip_zeros=nonzero, threads=threads), volume.reshape(-1), target.reshape(-1)
-    mean, std = np.float32(found.mean), np.float32(found.std if found.std > 0 else 1.0)
-    run_slabs(lambda a, b: _shift_and_scale(values[a:b], mean, std, nonzero, flat[a:b]), flat.size, threads=threads)
+    target = np.zeros(volume.shape, np.float32) if out is None else out
+    values, flat = volume.reshape(-1), target.reshape(-1)
+    blocks = _measured(values, skip_zeros=nonzero, threads=threads)
+    found = _total(blocks)
+    middle = found.mean if centre == "mean" else median(values, skip_zeros=nonzero)
+    numbers = (np.float32(middle), np.float32(found.std if found.std > 0 else 1.0), nonzero)
+    run_slabs(
+        lambda a, b: _normalize_blocks(values, numbers, blocks.voxels, a, b, flat), len(blocks.voxels), threads=threads
+    )
     return target
 
 

@@ -60,7 +60,7 @@ class CropForeground(monai.transforms.CropForeground):
             first, last = np.maximum(first, 0), np.minimum(last, np.array(img.shape[1:]))
         size = np.asarray(compute_divisible_spatial_size((last - first).tolist(), k=self.k_divisible))
         first = first - (size - (last - first)) // 2
-        return first.astype(np.int16), (first + size).astype(np.int16)  # the type that MONAI gives them
+        return first, first + size
 
     def _is_ours(self, img: Any) -> bool:
         known = self.select_fn is is_positive and isinstance(img, torch.Tensor) and img.ndim == 4

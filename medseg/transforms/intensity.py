@@ -31,14 +31,14 @@ class NormalizeIntensityd(monai.transforms.NormalizeIntensityd):
         own = theirs.subtrahend is None and theirs.divisor is None
         for key in self.key_iterator(item):
             image = item[key]
-            if own and _is_ours(image, theirs.dtype):
-                item[key] = _like(image, self._normalized(_voxels(image)))
+            if own and fits_kernels(image, theirs.dtype):
+                item[key] = with_voxels(image, self._normalized(voxels_of(image)))
             else:
                 item[key] = theirs(image.clone() if isinstance(image, torch.Tensor) else image.copy())
         return item
 
     def _normalized(self, image: Array) -> Array:
-        out, threads = np.empty(image.shape, dtype=np.float32), torch.get_num_threads()
+        out, threads = np.zeros(image.shape, dtype=np.float32), torch.get_num_threads()
         for part, target in zip(image, out, strict=True) if self.normalizer.channel_wise else [(image, out)]:
             normalize(part, nonzero=self.normalizer.nonzero, threads=threads, out=target)
         return out
@@ -56,8 +56,8 @@ class ScaleIntensityRanged(monai.transforms.ScaleIntensityRanged):
         ranged = theirs.b_min is not None and theirs.b_max is not None and theirs.a_max != theirs.a_min
         for key in self.key_iterator(item):
             image = item[key]
-            if ranged and _is_ours(image, theirs.dtype):
-                item[key] = _like(image, self._scaled(_voxels(image)))
+            if ranged and fits_kernels(image, theirs.dtype):
+                item[key] = with_voxels(image, self._scaled(voxels_of(image)))
             else:
                 item[key] = theirs(image)
         return item
@@ -78,7 +78,7 @@ _TYPES = frozenset(
 )  # float64 would be rounded otherwise than MONAI does
 
 
-def _is_ours(image: Any, dtype: Any) -> bool:
+def fits_kernels(image: Any, dtype: Any) -> bool:
     """Whether the kernel does this one: voxels in main memory, of a type that float32 holds."""
     asked: Callable[[Any, Any], Any] = get_equivalent_dtype
     if dtype is None or asked(dtype, torch.Tensor) != torch.float32 or not get_track_meta():
@@ -88,13 +88,15 @@ def _is_ours(image: Any, dtype: Any) -> bool:
     return bool(plain and image.ndim > 1 and image.numel() and not image.requires_grad and not pending)
 
 
-def _voxels(image: torch.Tensor) -> Array:
+def voxels_of(image: torch.Tensor) -> Array:
+    """The image for the kernels: C-contiguous, its own memory where that is possible."""
     voxels = image.as_tensor() if isinstance(image, MetaTensor) else image
     voxels = voxels.to(torch.uint8) if voxels.dtype == torch.bool else voxels
     voxels = voxels.float() if voxels.dtype == torch.float16 else voxels
     return np.ascontiguousarray(voxels.detach().numpy())
 
 
-def _like(image: torch.Tensor, voxels: Array) -> torch.Tensor:
+def with_voxels(image: torch.Tensor, voxels: Array) -> torch.Tensor:
+    """A MetaTensor of other voxels with the image's metadata."""
     found = MetaTensor(torch.from_numpy(voxels))
     return found.copy_meta_from(image) if isinstance(image, MetaTensor) else found

@@ -38,6 +38,21 @@ def test_zeros_stay_zeros():
     assert normalize(np.zeros((2, 2), np.float32), nonzero=True).tolist() == [[0, 0], [0, 0]]
 
 
+def test_the_median_can_be_what_becomes_zero():
+    got = normalize(np.float32([0, 1, 2, 9, 0]), nonzero=True, centre="median")
+    np.testing.assert_allclose(got, np.float32([0, -1, 0, 7, 0]) / np.std([1, 2, 9]), rtol=1e-6)
+
+
+def test_blocks_of_zeros_among_others():
+    volume = np.zeros(100_003, np.float32)
+    volume[20_000:20_010], volume[-1] = 5, 7
+    tissue = volume != 0
+    want = np.where(tissue, (volume - volume[tissue].mean()) / volume[tissue].std(), 0)
+    for threads in (1, 3):
+        np.testing.assert_allclose(normalize(volume, nonzero=True, threads=threads), want, rtol=1e-5)
+    np.testing.assert_allclose(normalize(volume), (volume - volume.mean()) / volume.std(), rtol=1e-4)
+
+
 def test_a_constant_becomes_zero():
     assert normalize(np.full((2, 2, 2), 7, np.int16)).max() == 0
 

@@ -4,6 +4,7 @@ import torch
 from monai.data import MetaTensor
 
 from medseg.transforms import NormalizeByMediand
+from medseg.transforms.normalize import _normalized_on_device
 
 
 def _normalised(image):
@@ -37,3 +38,9 @@ def test_a_lesion_moves_healthy_tissue_less_than_the_mean_would():
 @pytest.mark.parametrize("value", [0.0, 5.0])
 def test_a_constant_channel_becomes_zero(value):
     assert not _normalised(torch.full((1, 2, 2, 2), value)).any()
+
+
+def test_the_kernel_and_torch_agree():
+    image = torch.from_numpy(np.random.default_rng(1).gamma(2.0, 50.0, (3, 11, 12, 13))).float()
+    image[:, :5] = 0
+    torch.testing.assert_close(_normalised(image), _normalized_on_device(image), rtol=0, atol=1e-5)
