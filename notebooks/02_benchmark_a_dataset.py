@@ -97,6 +97,17 @@ print(table.read_text())
 assert not any(outcome.problem for outcome in outcomes.values())
 
 # %% [markdown]
+# The page of a suite opens in a browser without a network: scores with published results beside them, plots, folds and
+# seeds, each number with a link to the report of its job. `medseg report --jobs FOLDER` does the same.
+
+# %%
+from medseg.report import write_report
+
+page = write_report(WORK / "out", jobs=True)
+print(page)
+assert 'href="jobs/dyn_unet-fold0-seed0/report.html"' in page.read_text()
+
+# %% [markdown]
 # Started again, nothing is left to do: each stage is kept under a hash of all that it depends on.
 
 # %%

@@ -104,6 +104,9 @@ def _no_cases(given: Path) -> str:
         return f"{given}: is not there. Give a run folder or the folder that medseg evaluate wrote."
     if any((given / place).is_file() for place in ("nodules.csv", "evaluation/nodules.csv")):
         return f"{given}: holds an evaluation of a detector, which has one FROC over all scans and no score by case."
+    entries = sorted(str(path.parent) for path in given.glob("results/*/cases.csv"))
+    if entries:
+        return f"{given}: is a suite. Give one of its entries: {', '.join(entries)}."
     return f"{given}: holds no cases.csv. Run medseg evaluate first, and give the folder that it wrote."
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from medseg.benchmark.local import run_suite
 from medseg.benchmark.scores import read_scores
-from medseg.errors import ConfigError
+from medseg.errors import ConfigError, DataError
 
 HERE = Path(__file__).parent
 _SPEC = importlib.util.spec_from_file_location("stub_suite", HERE / "stub_suite.py")
@@ -51,6 +51,8 @@ def test_a_suite_makes_a_table(suite, tmp_path):
     assert rows["good"]["scores"]["over_cases"]["mean"] > rows["poor"]["scores"]["over_cases"]["mean"]
     assert rows["good"]["scores"]["between_seed_sd"] is not None
     assert set(read_scores(tmp_path / "out" / "results" / "good").by_seed) == {0, 1}
+    with pytest.raises(DataError, match=r"is a suite\. Give one of its entries: .*results/good, .*results/poor"):
+        read_scores(tmp_path / "out")
 
 
 def test_what_is_done_is_not_done_again(suite, tmp_path):
