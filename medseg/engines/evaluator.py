@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import monai.engines
+import numpy as np
 import torch
 from ignite.engine import Engine
 from ignite.metrics import Metric
@@ -50,7 +51,8 @@ class SupervisedEvaluator(monai.engines.SupervisedEvaluator):
         write_behind: do the postprocessing of a batch, and with it the writing, in a thread while the network is busy
             with the next one. No result changes; handlers at ITERATION_COMPLETED see predictions before their
             postprocessing, so it has no effect where there are metrics. One batch at a time, and only where its copies
-            fit a quarter of the free memory; never where the inferer has a budget, which is one case's.
+            fit a quarter of the free memory. Where the inferer has a budget of memory, that is one case's: then nothing
+            is written behind it or read ahead.
 
     Attributes:
         on_written: Called with the id of each case whose postprocessing is done, in the thread that did it.
@@ -135,6 +137,15 @@ class SupervisedEvaluator(monai.engines.SupervisedEvaluator):
             for tell in self.on_written:
                 tell(case_id)
 
+    def _read_ahead_mb(self, image: Any) -> float:
+        """The next case that the loader reads meanwhile, taken for one of this size, in MiB."""
+        more = self.state.epoch_length is None or self.state.iteration < self.state.epoch_length
+        return (
+            _native_voxels(image) * image.shape[1] * 4 / _MB
+            if more and getattr(self.data_loader, "ahead", False)
+            else 0.0
+        )
+
     def _budget_mb(self) -> float | None:
         """The memory that a case may take, where somebody said so: then there is one case at a time."""
         return getattr(self.inferer, "max_memory_mb", None)
@@ -142,6 +153,8 @@ class SupervisedEvaluator(monai.engines.SupervisedEvaluator):
     def run(self, global_epoch: int = 1) -> None:
         """Runs; what is written behind the network is written when this returns or raises."""
         self._in_flight_mb = 0.0
+        if self._budget_mb() is not None and getattr(self.data_loader, "ahead", False):
+            self.data_loader.ahead = False
         with self._behind or nullcontext():
             super().run(global_epoch)
 
@@ -156,9 +169,8 @@ class SupervisedEvaluator(monai.engines.SupervisedEvaluator):
         with self.mode(network), self._autocast():
             prediction = None
             if self.stream is not None and not args and not kwargs:
-                prediction = self.stream.predict(
-                    inputs, network, channels_last=self.channels_last, beside_mb=self._in_flight_mb
-                )
+                beside_mb = self._in_flight_mb + self._read_ahead_mb(inputs)
+                prediction = self.stream.predict(inputs, network, channels_last=self.channels_last, beside_mb=beside_mb)
             if prediction is None:
                 images = plain(inputs, channels_last=self.channels_last)
                 prediction = self.inferer(images, network, *args, **kwargs)
@@ -178,10 +190,14 @@ def _copies_mb(output: Any) -> float:
         return 0.0
     if prediction.device.type != "cpu":
         return float("inf")  # memory of the GPU is the network's
-    native = image.meta.get("spatial_shape") if isinstance(image, MetaTensor) else None
-    voxels = max(math.prod(int(n) for n in native) if native is not None else 0, prediction[0].numel())
     bytes_each = 4 if prediction.is_floating_point() else 1
-    return _COPIES * bytes_each * len(prediction) * voxels / _MB
+    return _COPIES * bytes_each * len(prediction) * max(_native_voxels(image), prediction[0].numel()) / _MB
+
+
+def _native_voxels(image: Any) -> int:
+    """Of the scan that an image, or a batch of one, was made of; 0 where it does not say."""
+    native = image.meta.get("spatial_shape") if isinstance(image, MetaTensor) else None
+    return 0 if native is None else math.prod(int(n) for n in np.ravel(native)[-3:])
 
 
 def _with_meta(prediction: Any, image: Any) -> Any:

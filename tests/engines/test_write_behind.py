@@ -10,7 +10,7 @@ from monai.inferers import SimpleInferer
 from monai.transforms import Transform
 from torch import nn
 
-from medseg.engines import SupervisedEvaluator, evaluator
+from medseg.engines import SupervisedEvaluator, evaluator, make_loader
 from medseg.errors import DataError
 
 CASES = ("a", "b", "c", "d")
@@ -181,3 +181,17 @@ def test_what_a_written_case_may_take_is_counted():
     assert evaluator._copies_mb({"image": image, "pred": scores}) == 6 * 4 * 3
     assert evaluator._copies_mb({"image": image, "pred": masks}) == 6 * 3
     assert evaluator._copies_mb({"image": image, "pred": {"boxes": []}}) == 0
+
+
+def test_what_is_read_ahead_is_counted_and_left_under_a_budget():
+    loader = make_loader(Dataset(items()), ahead=True)
+    made = evaluator_with(Write(), data=None)
+    made.data_loader = loader
+    image = MetaTensor(torch.zeros(1, 2, 4, 4, 4), meta={"spatial_shape": np.array([[128, 128, 64]])})
+    made.state.epoch_length, made.state.iteration = 4, 1
+    assert made._read_ahead_mb(image) == 4 * 2
+    made.state.iteration = 4
+    assert made._read_ahead_mb(image) == 0
+    made.inferer.max_memory_mb = 1000.0
+    made.run()
+    assert loader.ahead is False
