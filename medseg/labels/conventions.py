@@ -91,15 +91,20 @@ def labels_to_regions(
     """
     import numpy as np
 
+    values = np.ascontiguousarray(labels)
     known = (0, *convention.values)
-    stray = [value for value in np.unique(labels).tolist() if value not in known]
-    if stray:
+    if sum(int(np.count_nonzero(values == value)) for value in known) != values.size:
+        stray = [value for value in np.unique(values).tolist() if value not in known]
         msg = (
             f"{where}: label values {stray} are outside the convention, which has {list(known)}. "
             f"Set label_convention to the dataset's own, or mend the label."
         )
         raise DataError(msg)
-    return np.stack([np.isin(labels, values) for values in convention.regions.values()])
+    masks = np.zeros((len(convention.regions), *values.shape), dtype=np.bool_)
+    for mask, members in zip(masks, convention.regions.values(), strict=True):
+        for value in members:
+            mask |= values == value
+    return masks
 
 
 def regions_to_labels(regions: npt.NDArray[np.bool_], convention: LabelConvention) -> npt.NDArray[np.uint8]:

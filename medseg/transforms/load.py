@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import Transform
 
 from medseg.errors import DataError
+from medseg.kernels.channel import copy_to_c_order
 from medseg.volumes import Volume, check_same_grid, read_volume, volume_stem
 
 
@@ -52,7 +54,7 @@ class LoadCased(Transform):
             return self._take(item)
         files = _paths(item["image"])
         case_id = str(item.get("case_id") or volume_stem(files[0]))
-        volumes = [read_volume(path) for path in files]
+        volumes = _read_all(files)
         _check_same_grid(case_id, volumes)
         image = _stack(case_id, volumes, channels=item.get("channels"))
         self._check_channels(case_id, len(image), _names(files))
@@ -69,13 +71,13 @@ class LoadCased(Transform):
             raise DataError(msg)
         array = np.asarray(image.cpu() if isinstance(image, torch.Tensor) else image)
         array = array if array.ndim == 4 else array[..., None]
-        channels = [_usable(case_id, array[..., index], "the image") for index in range(array.shape[3])]
-        self._check_channels(case_id, len(channels), "the image")
+        stacked = _usable(case_id, [(array[..., index], "the image") for index in range(array.shape[3])])
+        self._check_channels(case_id, len(stacked), "the image")
         affine = image.affine if isinstance(image, MetaTensor) else torch.eye(4)
         meta = {**(image.meta if isinstance(image, MetaTensor) else {}), "filename_or_obj": "", "space": "RAS"}
         meta |= {"original_channel_dim": 0, "original_affine": np.asarray(affine), "spatial_shape": array.shape[:3]}
-        stacked = torch.as_tensor(np.stack(channels))
-        return {**item, "case_id": case_id, "image": MetaTensor(stacked, affine=affine.double(), meta=meta)}
+        tensor = MetaTensor(torch.from_numpy(stacked), affine=affine.double(), meta=meta)
+        return {**item, "case_id": case_id, "image": tensor}
 
     def _check_channels(self, case_id: str, got: int, source: str) -> None:
         if self.num_channels is not None and got != self.num_channels:
@@ -95,10 +97,11 @@ class LoadCased(Transform):
         volume = read_volume(Path(path))
         _check_same_grid(case_id, [reference, volume], what="label")
         values = volume.array[..., 0] if volume.array.ndim == 4 else volume.array
-        if not np.array_equal(values, np.rint(values)) or values.min() < 0 or values.max() > 255:
+        labels = _labels(values)
+        if labels is None:
             msg = f"{case_id}: {volume.path.name} holds values that are no labels 0..255. Is it an image, not a label?"
             raise DataError(msg)
-        item[self.label_key] = _as_meta(values.astype(np.uint8)[None], volume, dtype=torch.uint8)
+        item[self.label_key] = _as_meta(labels[None], volume, dtype=torch.uint8)
 
 
 class _Text(str):
@@ -137,8 +140,17 @@ def _check_same_grid(case_id: str, volumes: Sequence[Volume], *, what: str = "im
         )
 
 
+def _read_all(files: Sequence[Path]) -> list[Volume]:
+    """The files, several at a time where the process may use several threads: unpacking releases the GIL."""
+    threads = min(torch.get_num_threads(), len(files))
+    if threads == 1:
+        return [read_volume(path) for path in files]
+    with ThreadPoolExecutor(threads, thread_name_prefix="medseg-read") as pool:
+        return list(pool.map(read_volume, files))
+
+
 def _stack(case_id: str, volumes: Sequence[Volume], *, channels: Sequence[int] | None) -> npt.NDArray[np.float32]:
-    parts = []
+    parts: list[tuple[npt.NDArray[Any], str]] = []
     for volume in volumes:
         array = volume.array if volume.array.ndim == 4 else volume.array[..., None]
         wanted = range(array.shape[3]) if channels is None else channels
@@ -148,20 +160,34 @@ def _stack(case_id: str, volumes: Sequence[Volume], *, channels: Sequence[int] |
                 f"Check the modality table of the datalist."
             )
             raise DataError(msg)
-        parts += [_usable(case_id, array[..., index], volume.path.name) for index in wanted]
-    return np.stack(parts)
+        parts += [(array[..., index], volume.path.name) for index in wanted]
+    return _usable(case_id, parts)
 
 
-def _usable(case_id: str, array: npt.NDArray[Any], source: str) -> npt.NDArray[np.float32]:
-    channel = np.ascontiguousarray(array, dtype=np.float32)
-    bad = channel.size - int(np.isfinite(channel).sum())
-    if bad:
-        msg = f"{case_id}: {source} holds {bad} voxel(s) that are NaN or infinite. Mend the scan or drop it."
-        raise DataError(msg)
-    if channel.min() == channel.max():
-        msg = f"{case_id}: every voxel of {source} is {channel.flat[0]:g}. The scan is empty: drop the case."
-        raise DataError(msg)
-    return channel
+def _usable(case_id: str, parts: Sequence[tuple[npt.NDArray[Any], str]]) -> npt.NDArray[np.float32]:
+    """Channels `(C, X, Y, Z)` from volumes with the names of their sources."""
+    image = np.empty((len(parts), *parts[0][0].shape), dtype=np.float32)
+    for (array, source), channel in zip(parts, image, strict=True):
+        copy_to_c_order(array, channel)
+        low, high = channel.min(), channel.max()  # NaN if any voxel is
+        if not (np.isfinite(low) and np.isfinite(high)):
+            bad = channel.size - int(np.isfinite(channel).sum())
+            msg = f"{case_id}: {source} holds {bad} voxel(s) that are NaN or infinite. Mend the scan or drop it."
+            raise DataError(msg)
+        if low == high:
+            msg = f"{case_id}: every voxel of {source} is {low:g}. The scan is empty: drop the case."
+            raise DataError(msg)
+    return image
+
+
+def _labels(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | None:
+    """Label values as uint8, C-contiguous; None when they are no whole numbers of 0 to 255."""
+    whole = values.dtype.kind in "iub" or np.array_equal(values, np.rint(values))
+    if not whole or values.min() < 0 or values.max() > 255:
+        return None
+    labels = np.empty(values.shape, dtype=np.uint8)
+    copy_to_c_order(values, labels)
+    return labels
 
 
 def _as_meta(array: npt.NDArray[Any], volume: Volume, *, dtype: torch.dtype) -> MetaTensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
@@ -36,7 +37,7 @@ class LabelsToRegionsd(MapTransform):
         for key in self.key_iterator(item):
             where = f"{item.get('case_id', 'case')}: {key}"
             masks = labels_to_regions(item[key].numpy()[0], self.convention, where=where)
-            item[key] = _like(item[key], torch.from_numpy(masks.astype("uint8")))
+            item[key] = _like(item[key], torch.from_numpy(masks.view(np.uint8)))
         return item
 
 
@@ -86,7 +87,7 @@ class SettleRegionsd(MapTransform):
         item = dict(data)
         for key in self.key_iterator(item):
             masks = settle_regions(item[key].cpu().numpy(), self.convention, threshold=self.threshold)
-            item[key] = _like(item[key], torch.from_numpy(masks.astype("uint8")))
+            item[key] = _like(item[key], torch.from_numpy(masks.view(np.uint8)))
         return item
 
 
