@@ -1,126 +1,122 @@
 """The network and a whole case with it: MONAI in float32, medseg's torch in bfloat16, OpenVINO and ONNX Runtime.
 
-Run: python benchmarks/network.py [--roi 128] [--shape 240 240 155] [--repeats 3] [--steps 40] [--case FOLDER]
+Run: python benchmarks/network.py [--ways monai torch openvino_bf16 ...] [--roi 128] [--shape 240 240 155] [--threads 2]
+     python benchmarks/network.py --case FOLDER --weights FILE
      python benchmarks/network.py --model dynunet --forward-only
 
 A SegResNet with 16 filters (the network of the model zoo's BraTS bundle), or a DynUNet 32 to 320, and the same
-windows for everybody: `sliding_window_inference` with MONAI's defaults for the first row,
-`medseg.inference.SlidingWindow` with the same windows and weights for the others. The network is trained for a few
-steps on the case itself, so that there are masks to compare; Dice is the lowest of the regions, against the mask of
-the first row. `--case` takes a real case of BraTS 2015 (`*_t1c`, `*_flair`, `*_seg`); without it the case is a
-phantom. 8 bits need NNCF and are calibrated on windows of the case. THP_MEM_ALLOC_ENABLE=1, which medseg's launcher
-sets, is set here for all of them; `--no-thp` leaves it alone.
+windows for everybody: `sliding_window_inference` with MONAI's defaults for the first rows,
+`medseg.inference.SlidingWindow` with the same windows and weights for the others. The network is first trained on the
+case, `--steps` of crops of 80^3, so that there are masks to compare; `--weights` keeps what was learnt in a file, or
+takes what is in it. Dice is the lowest of the regions, against the mask of the first row. `--case` takes a real case
+of BraTS 2015 (`*_t1c`, `*_flair`, `*_seg`); without it the case is a phantom.
+
+`monai` runs as MONAI comes; all others with huge pages for tensors (THP_MEM_ALLOC_ENABLE=1), which medseg's launcher
+switches on; `monai_huge` is MONAI with them too. 8 bits are calibrated on windows of the case. Ways whose library is
+not installed are left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-if "--no-thp" not in sys.argv:
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
-from monai.losses import DiceLoss
-from monai.networks.nets import DynUNet, SegResNet
+from trained_network import UNITS, make_network, read_case, train_or_read
 
 from medseg.inference import SlidingWindow, to_channels_last
 from medseg.inference.network_files import make_example, write_onnx, write_openvino
 from medseg.runtime.sessions import open_network
 
-UNITS = {"segresnet": (8, 8, 8), "dynunet": (32, 32, 32)}
+WAYS = {
+    "monai": "MONAI, fp32",
+    "monai_huge": "MONAI, fp32, huge pages",
+    "torch": "medseg torch, bf16 and channels-last",
+    "onnxruntime": "ONNX Runtime, fp32",
+    "openvino": "OpenVINO, fp32",
+    "openvino_bf16": "OpenVINO, bf16",
+    "openvino_int8": "OpenVINO, int8",
+}
+NEEDED = {"onnxruntime": "onnxruntime", "openvino": "openvino", "openvino_bf16": "openvino", "openvino_int8": "nncf"}
+_THP_DISABLE = 41  # prctl's PR_SET_THP_DISABLE, linux/prctl.h
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
-def make_network(model: str, channels: int) -> torch.nn.Module:
-    """With random weights, the same every time."""
-    torch.manual_seed(0)
-    if model == "segresnet":
-        shape = {"init_filters": 16, "blocks_down": [1, 2, 2, 4], "blocks_up": [1, 1, 1]}
-        return SegResNet(spatial_dims=3, in_channels=channels, out_channels=3, **shape)
-    steps = [1, 2, 2, 2, 2, 2]
-    return DynUNet(
-        spatial_dims=3, in_channels=channels, out_channels=3, kernel_size=[3] * 6, strides=steps,
-        upsample_kernel_size=steps[1:], filters=[32, 64, 128, 256, 320, 320],
-    )  # fmt: skip
+def main() -> None:
+    """Prints both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=["monai", "torch", "openvino_bf16"])
+    parser.add_argument("--model", choices=list(UNITS), default="segresnet")
+    parser.add_argument("--roi", type=int, default=128)
+    parser.add_argument("--shape", type=int, nargs=3, default=[240, 240, 155])
+    parser.add_argument("--case", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--forward-only", action="store_true")
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    image, masks = read_case(given.case, given.shape)
+    network = make_network(given.model, image.shape[1])
+    train_or_read(network, image, masks, steps=0 if given.forward_only else given.steps, weights=given.weights)
+    stock = make_network(given.model, image.shape[1]).eval()
+    stock.load_state_dict(network.state_dict())
+    with tempfile.TemporaryDirectory() as place, torch.inference_mode():
+        files = Files(stock, image, given.roi, given.model, Path(place))
+        ways = {name: forward_of(name, stock, files) for name in given.ways if find_spec(NEEDED.get(name, "torch"))}
+        forward_table(ways, image.shape[1], given)
+        if not given.forward_only:
+            case_table(ways, image, masks, given.roi)
 
 
-def read_case(folder: Path | None, shape: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Image `(1, C, X, Y, Z)`, normalised over its nonzero voxels, and masks `(1, 3, X, Y, Z)` of TC, WT and ET."""
-    from medseg.labels import get_convention, labels_to_regions
+class Files:
+    """The network's files, each written when it is first wanted.
 
-    if folder is not None:
-        from medseg.volumes import read_volume
+    Args:
+        network: In float32, on the CPU.
+        image: The case `(1, C, X, Y, Z)`.
+        roi: Side of a window.
+        model: Its name.
+        place: The folder.
+    """
 
-        parts = [read_volume(next(folder.glob(f"*_{name}.*"))).array for name in ("t1c", "flair", "seg")]
-        images, labels, convention = parts[:2], parts[2], "brats2015"
-    else:
-        from medseg.datasets.phantoms.brats import make_brats_phantom
+    def __init__(self, network: torch.nn.Module, image: torch.Tensor, roi: int, model: str, place: Path) -> None:
+        self.network, self.image, self.roi, self.model, self.place = network, image, roi, model, place
 
-        phantom = make_brats_phantom(0, seed=1, shape=shape, spacing_mm=168 / max(shape))
-        images, labels, convention = list(phantom.images.values()), phantom.labels, "brats2017"
-    image = np.stack([np.asarray(one, np.float32) for one in images])
-    for one in image:
-        inside = one != 0
-        one[inside] = (one[inside] - one[inside].mean()) / one[inside].std()
-    masks = labels_to_regions(np.asarray(labels, np.uint8), get_convention(convention))
-    return torch.from_numpy(image)[None], torch.from_numpy(np.ascontiguousarray(masks))[None].float()
+    def opened(self, runtime: str) -> Forward:
+        """The file for a runtime as a network that takes and gives tensors."""
+        path = self._path(runtime)
+        run = open_network(path, threads=torch.get_num_threads(), runtime=runtime)
+        return lambda windows: torch.from_numpy(run(windows.contiguous().numpy()))
 
-
-def fit(network: torch.nn.Module, image: torch.Tensor, masks: torch.Tensor, *, steps: int, side: int = 48) -> None:
-    """A few steps on crops around the tumour."""
-    loss, draws = DiceLoss(sigmoid=True), np.random.default_rng(0)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
-    inside = masks[0, 1].nonzero()
-    for _ in range(steps):
-        centre = inside[int(draws.integers(len(inside)))].tolist()
-        starts = [min(max(c - side // 2, 0), n - side) for c, n in zip(centre, image.shape[2:], strict=True)]
-        crop = (slice(None), slice(None), *(slice(s, s + side) for s in starts))
-        with torch.autocast("cpu", torch.bfloat16):
-            value = loss(network(image[crop]).float(), masks[crop])
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
+    def _path(self, runtime: str) -> Path:
+        name = {"onnxruntime": "model.onnx", "openvino_int8": "int8.xml"}.get(runtime, "model.xml")
+        path = self.place / name
+        if not path.is_file() and name == "int8.xml":
+            quantise(self._path("openvino"), path, self.image, self.roi)
+        elif not path.is_file():
+            channels, units = self.image.shape[1], UNITS[self.model]
+            example = make_example(self.network, channels=channels, window=[min(self.roi, 64)] * 3, units=units)
+            (write_onnx if path.suffix == ".onnx" else write_openvino)(example, path)
+        return path
 
 
-def runtimes(
-    network: torch.nn.Module, image: torch.Tensor, roi: int, model: str, place: Path
-) -> Iterator[tuple[str, Forward]]:
-    """Name and forward pass of every way of running the network but the first."""
-    yield "ONNX Runtime, fp32", exported(network, image, roi, model, place / "model.onnx", "onnxruntime")
-    for name, runtime in (("OpenVINO, fp32", "openvino"), ("OpenVINO, bf16", "openvino_bf16")):
-        yield name, exported(network, image, roi, model, place / "model.xml", runtime)
-    if find_spec("nncf") is not None:
-        yield (
-            "OpenVINO, int8",
-            as_torch(open_network(quantised(place / "model.xml", image, roi), runtime="openvino_int8")),
-        )
-
-
-def exported(network: torch.nn.Module, image: torch.Tensor, roi: int, model: str, path: Path, runtime: str) -> Forward:
-    """The network's file, written once, opened by a runtime."""
-    if not path.is_file():
-        example = make_example(network, channels=image.shape[1], window=[roi] * 3, units=UNITS[model])
-        (write_onnx if path.suffix == ".onnx" else write_openvino)(example, path)
-    return as_torch(open_network(path, threads=torch.get_num_threads(), runtime=runtime))
-
-
-def as_torch(run: Callable[[np.ndarray], np.ndarray]) -> Forward:
-    """A runtime as a network that takes and gives tensors."""
-    return lambda windows: torch.from_numpy(run(windows.contiguous().numpy()))
-
-
-def quantised(path: Path, image: torch.Tensor, roi: int) -> Path:
+def quantise(path: Path, target: Path, image: torch.Tensor, roi: int) -> None:
     """The OpenVINO network in 8 bits, calibrated on windows of the case that hold tissue."""
     import nncf
     import openvino
@@ -132,97 +128,86 @@ def quantised(path: Path, image: torch.Tensor, roi: int) -> Path:
     ]
     full.sort(key=lambda window: -np.count_nonzero(window))
     small = nncf.quantize(openvino.Core().read_model(str(path)), nncf.Dataset(full[:8]), subset_size=8)
-    openvino.save_model(small, str(path.with_name("int8.xml")), compress_to_fp16=False)
-    return path.with_name("int8.xml")
+    openvino.save_model(small, str(target), compress_to_fp16=False)
 
 
-def median_s(call: Callable[[], object], repeats: int) -> float:
-    """Wall time of a call, once more than counted."""
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+def forward_of(name: str, stock: torch.nn.Module, files: Files) -> Forward:
+    """The logits of windows `(1, C, x, y, z)`, one way."""
+    if name.startswith("monai"):
+        return stock
+    if name != "torch":
+        return files.opened(name)
+    fast = to_channels_last(make_network(files.model, files.image.shape[1]).eval())
+    fast.load_state_dict(stock.state_dict())
+
+    def bf16(windows: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return fast(windows.contiguous(memory_format=torch.channels_last_3d))
+
+    return bf16
+
+
+def forward_table(ways: dict[str, Forward], channels: int, given: Any) -> None:
+    """One window, all ways in turn."""
+    window = torch.randn(1, channels, *[given.roi] * 3, generator=torch.Generator().manual_seed(0))
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    found = {}
+    for count in range(given.repeats + 1):
+        for name, forward in ways.items():
+            with pages_of(name):
+                start = time.perf_counter()
+                logits = forward(window).float()
+                seconds = time.perf_counter() - start
+            if count:
+                times[name].append(seconds)
+            else:
+                found[name] = logits
+    wanted, first = next(iter(found.values())), statistics.median(next(iter(times.values())))
+    print(f"{given.model}, window {given.roi}^3, {torch.get_num_threads()} thread(s), {given.repeats} repeats\n")
+    print("| forward pass | time | ratio | logits differ by (share of their size) |\n|---|---|---|---|")
+    for name in ways:
+        seconds = statistics.median(times[name])
+        far = float((found[name] - wanted).square().mean().sqrt() / wanted.square().mean().sqrt())
+        print(f"| {WAYS[name]} | {seconds:.3f} s | {first / seconds:.1f}x | {far:.1e} |", flush=True)
+
+
+def case_table(ways: dict[str, Forward], image: torch.Tensor, masks: torch.Tensor, roi: int) -> None:
+    """The whole case: each way once, since it takes long and the passes repeat themselves."""
+    infer = SlidingWindow([roi] * 3, overlap=0.5)
+    print(f"\nWhole case of {tuple(image.shape[2:])}\n")
+    print("| whole case | time | ratio | Dice with the first | Dice with the truth |\n|---|---|---|---|---|")
+    reference, first = None, 0.0
+    for name, forward in ways.items():
+        counted = Counted(forward)
+        with pages_of(name):
+            start = time.perf_counter()
+            if name.startswith("monai"):
+                scores = sliding_window_inference(image, [roi] * 3, 1, counted, overlap=0.5, mode="gaussian")
+            else:
+                scores = infer(image, counted)
+            seconds = time.perf_counter() - start
+        mask = scores > 0
+        reference, first = mask if reference is None else reference, first or seconds
+        agree, truth = lowest_dice(reference, mask), lowest_dice(mask, masks.bool())
+        figures = f"{seconds:.1f} s | {first / seconds:.1f}x | {agree:.5f} | {truth:.3f}"
+        print(f"| {WAYS[name]}, {counted.windows} windows | {figures} |", flush=True)
+
+
+@contextmanager
+def pages_of(name: str) -> Any:
+    """Small pages for MONAI as it comes: the kernel then grants no huge ones, whatever torch asks for."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(_THP_DISABLE, int(name == "monai"), 0, 0, 0)
+    try:
+        yield
+    finally:
+        libc.prctl(_THP_DISABLE, 0, 0, 0, 0)
 
 
 def lowest_dice(mask: torch.Tensor, other: torch.Tensor) -> float:
     """Over the regions."""
     both = (mask & other).sum((0, 2, 3, 4)) * 2.0
     return float((both / (mask.sum((0, 2, 3, 4)) + other.sum((0, 2, 3, 4))).clamp(min=1)).min())
-
-
-def main() -> None:
-    """Prints both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=list(UNITS), default="segresnet")
-    parser.add_argument("--roi", type=int, default=128)
-    parser.add_argument("--shape", type=int, nargs=3, default=[240, 240, 155])
-    parser.add_argument("--case", type=Path)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--forward-only", action="store_true")
-    parser.add_argument("--no-thp", action="store_true")
-    given = parser.parse_args()
-    image, masks = read_case(given.case, given.shape)
-    network = make_network(given.model, image.shape[1])
-    fit(network, image, masks, steps=given.steps)
-    network.eval()
-    with tempfile.TemporaryDirectory() as place, torch.inference_mode():
-        compare(network, image, masks, given, Path(place))
-
-
-def compare(network: torch.nn.Module, image: torch.Tensor, masks: torch.Tensor, given: Any, place: Path) -> None:
-    """Every way of running the network, on one window and on the case."""
-    roi = given.roi
-    window = torch.randn(1, image.shape[1], roi, roi, roi, generator=torch.Generator().manual_seed(0))
-    wanted = network(window)
-    fast = to_channels_last(make_network(given.model, image.shape[1]).eval())
-    fast.load_state_dict(network.state_dict())
-
-    def bf16(windows: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return fast(windows.contiguous(memory_format=torch.channels_last_3d))
-
-    ways: list[tuple[str, Forward]] = [
-        ("torch, fp32", network),
-        ("medseg torch, bf16 and channels-last", bf16),
-        *runtimes(network, image, roi, given.model, place),
-    ]
-    print(f"{given.model}, window {roi}^3, {torch.get_num_threads()} thread(s)\n")
-    print("| forward pass | time | ratio | logits differ by (share of their size) |\n|---|---|---|---|")
-    first = 0.0
-    for name, forward in ways:
-        seconds = median_s(lambda forward=forward: forward(window), given.repeats)
-        first = first or seconds
-        far = float((forward(window).float() - wanted).square().mean().sqrt() / wanted.square().mean().sqrt())
-        print(f"| {name} | {seconds:.3f} s | {first / seconds:.1f}x | {far:.1e} |", flush=True)
-    if given.forward_only:
-        return
-    print(f"\nWhole case of {tuple(image.shape[2:])}\n")
-    print("| whole case | time | ratio | Dice with the first | Dice with the truth |\n|---|---|---|---|---|")
-    whole_case(ways, image, masks, roi)
-
-
-def whole_case(ways: list[tuple[str, Forward]], image: torch.Tensor, masks: torch.Tensor, roi: int) -> None:
-    """The table of the case: each once, since it takes long and the passes repeat themselves."""
-    infer = SlidingWindow([roi] * 3, overlap=0.5)
-    reference, first = None, 0.0
-    for number, (name, forward) in enumerate(ways):
-        counted = Counted(forward)
-        start = time.perf_counter()
-        if number == 0:
-            scores = sliding_window_inference(image, [roi] * 3, 1, counted, overlap=0.5, mode="gaussian")
-        else:
-            scores = infer(image, counted)
-        seconds = time.perf_counter() - start
-        mask = scores > 0
-        reference, first = mask if reference is None else reference, first or seconds
-        label = "MONAI, fp32" if number == 0 else name
-        truth = lowest_dice(mask, masks.bool())
-        agree = lowest_dice(reference, mask)
-        figures = f"{seconds:.1f} s | {first / seconds:.1f}x | {agree:.5f} | {truth:.3f}"
-        print(f"| {label}, {counted.windows} windows | {figures} |", flush=True)
 
 
 class Counted:

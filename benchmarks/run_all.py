@@ -27,7 +27,8 @@ BEGIN, END = "<!-- written by make bench -->", "<!-- end of what make bench writ
 GROUPS: dict[str, list[tuple[list[str], list[str]]]] = {
     "network": [
         (["network.py"], ["--roi", "64", "--shape", "96", "96", "80", "--repeats", "1", "--steps", "15"]),
-        (["network.py", "--model", "dynunet", "--forward-only", "--steps", "0"], ["--roi", "64", "--repeats", "1"]),
+        (["network.py", "--model", "dynunet", "--forward-only"], ["--roi", "64", "--repeats", "1"]),
+        (["compiled.py"], ["--roi", "48", "--repeats", "2"]),
     ],
     "windows": [
         (["windows.py"], ["--classes", "3", "--repeats", "1"]),

@@ -24,6 +24,8 @@ class Runtime:
         within: Largest root mean square difference of the logits from torch's in float32, as a share of theirs; the
             self-check at loading holds the runtime to it.
         options: For the library.
+        fixed_shapes: Whether the network is compiled for the windows' shape, anew when that changes; OpenVINO then runs
+            group norms without copies.
     """
 
     library: str
@@ -32,6 +34,7 @@ class Runtime:
     effect: str
     within: float
     options: Mapping[str, Any] = field(default_factory=dict)
+    fixed_shapes: bool = False
 
 
 RUNTIMES: dict[str, Runtime] = {
@@ -53,6 +56,7 @@ RUNTIMES: dict[str, Runtime] = {
         effect="computed in bfloat16: voxels at the borders change",
         within=0.05,
         options={"INFERENCE_PRECISION_HINT": "bf16"},
+        fixed_shapes=True,
     ),
     INT8: Runtime(
         library="openvino",

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.errors import ConfigError, WeightsError
-from medseg.runtime.runtimes import default_runtime, runtime_of
+from medseg.runtime.group_norms import spread_group_norms
+from medseg.runtime.runtimes import Runtime, default_runtime, runtime_of
 
 Floats = npt.NDArray[np.float32]
 Network = Callable[[Floats], Floats]
@@ -47,7 +48,7 @@ def open_network(path: Path, *, threads: int | None = None, runtime: str | None 
         msg = f"{path}: runtime {name} runs {chosen.suffix} files. Export the bundle with --format {chosen.format}."
         raise ConfigError(msg)
     if path.suffix == ".xml":
-        return _open_openvino(path, threads, dict(chosen.options))
+        return _open_openvino(path, threads, chosen)
     return _open_onnx(path, threads, tensorrt=name == "tensorrt")
 
 
@@ -85,17 +86,33 @@ def _open_onnx(path: Path, threads: int | None, *, tensorrt: bool) -> Network:
     return run
 
 
-def _open_openvino(path: Path, threads: int | None, config: dict[str, Any]) -> Network:
+def _open_openvino(path: Path, threads: int | None, chosen: Runtime) -> Network:
     try:
         import openvino
     except ImportError as error:
         raise not_installed(_OPENVINO) from error
-    # OpenVINO computes in bf16 where the CPU can, unless the config says how exact to be.
+    # OpenVINO computes in bf16 where the CPU can, unless the options say how exact to be.
+    config = dict(chosen.options)
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
-    compiled = openvino.Core().compile_model(str(path), "CPU", config)
+    core = openvino.Core()
+    model = core.read_model(str(path))
+    if not chosen.fixed_shapes:
+        request = core.compile_model(model, "CPU", config).create_infer_request()
+        return lambda window: _inferred(request, window)
+    ready: dict[tuple[int, ...], Any] = {}
 
     def run(window: Floats) -> Floats:
-        return np.array(compiled(window)[0], dtype=np.float32)
+        if window.shape not in ready:
+            ready.clear()
+            model.reshape(list(window.shape))
+            compiled = core.compile_model(spread_group_norms(model), "CPU", config)
+            ready[window.shape] = compiled.create_infer_request()
+        return _inferred(ready[window.shape], window)
 
     return run
+
+
+def _inferred(request: Any, window: Floats) -> Floats:
+    request.infer({0: window}, share_inputs=True)
+    return np.array(request.get_output_tensor(0).data, dtype=np.float32)
