@@ -6,18 +6,28 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from medseg.bundle import ids
+from medseg.bundle.check_attributes import attributes
 from medseg.bundle.check_channels import channel_counts
 from medseg.bundle.check_components import components
 from medseg.bundle.check_detection import detection_networks
+from medseg.bundle.check_handlers import handlers
 from medseg.bundle.check_ids import counts, missing_ids
+from medseg.bundle.check_item_keys import item_keys
 from medseg.bundle.check_keys import argument_files, hidden_keys, unlinked_properties, unread_keys
 from medseg.bundle.check_labels import label_names
+from medseg.bundle.check_layers import layer_arguments
+from medseg.bundle.check_logging import logging_problems
 from medseg.bundle.check_options import unknown_options
 from medseg.bundle.check_patches import patch_sizes, shapes
+from medseg.bundle.check_plans import laid_over, plan_files
 from medseg.bundle.check_ranges import impossible_values
-from medseg.bundle.check_references import circles, expressions, methods, missing_elements, references
+from medseg.bundle.check_references import circles, expressions, missing_elements, references
+from medseg.bundle.check_run import run_lists
+from medseg.bundle.check_sampling import label_sampling
+from medseg.bundle.check_splits import splits
+from medseg.bundle.check_steps import steps
 from medseg.bundle.check_traps import monai_traps
-from medseg.bundle.check_values import document_traps, misspelt_keys, value_traps
+from medseg.bundle.check_values import document_traps, value_traps
 from medseg.bundle.compose import LAYERS, Composition, compose, config_file
 from medseg.bundle.documents import Document, read_document
 from medseg.bundle.files import file_problems, unreadable
@@ -40,7 +50,7 @@ def check_bundle(bundle: str | Path, *, presets: Sequence[str] | None = None) ->
         ConfigError: When no bundle is there.
     """
     root = find_bundle(bundle)
-    findings = list(file_problems(root))
+    findings = [*file_problems(root), *logging_problems(root)]
     documents: dict[str, Document] = {}
     for name in dict.fromkeys(name for layers in LAYERS.values() for name in layers):
         findings += _read(root, name, documents)
@@ -61,6 +71,7 @@ def check_bundle(bundle: str | Path, *, presets: Sequence[str] | None = None) ->
     ):
         findings += unread_keys(compositions)
     findings += argument_files(root, compositions)
+    findings += _check_plans(root, compositions)
     findings += _check_presets(root, presets, documents)
     return sorted(dict.fromkeys(findings), key=_place)
 
@@ -111,6 +122,16 @@ def _check_against_metadata(composition: Composition) -> Iterator[Finding]:
         return
     for check in (channel_counts, label_names, shapes):
         yield from check(composition, metadata)
+
+
+def _check_plans(root: Path, compositions: Sequence[Composition]) -> Iterator[Finding]:
+    """What the bundle's own plans break that the bundle alone does not."""
+    for path in plan_files(root) if compositions else ():
+        changed, findings = laid_over(compositions, path)
+        yield from findings
+        place = f"{path.relative_to(root)}:"
+        for composition in changed:
+            yield from (f for f in check_composition(composition) if f.where.startswith(place))
 
 
 def _check_presets(root: Path, presets: Sequence[str] | None, documents: dict[str, Document]) -> Iterator[Finding]:
@@ -193,10 +214,10 @@ _CHECKS: tuple[Callable[[Composition], Found], ...] = (
     components,
     references,
     expressions,
-    methods,
+    attributes,
     circles,
     value_traps,
-    misspelt_keys,
+    item_keys,
     unlinked_properties,
     patch_sizes,
     impossible_values,
@@ -204,5 +225,11 @@ _CHECKS: tuple[Callable[[Composition], Found], ...] = (
     detection_networks,
     monai_traps,
     missing_elements,
+    run_lists,
+    splits,
+    steps,
+    handlers,
+    layer_arguments,
+    label_sampling,
 )
 _OF_SIZES: tuple[Callable[[Composition], Found], ...] = (counts, value_traps, impossible_values, patch_sizes)

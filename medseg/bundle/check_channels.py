@@ -11,7 +11,7 @@ from medseg.bundle import ids
 from medseg.bundle.compose import Composition
 from medseg.bundle.documents import METADATA, Document
 from medseg.bundle.findings import Finding
-from medseg.bundle.known_networks import NETWORKS, class_of, network_of
+from medseg.bundle.known_networks import NETWORKS, class_of, network_of, source_of
 
 _FORMAT = "network_data_format"
 
@@ -67,7 +67,9 @@ def _config_opinions(composition: Composition, side: str, list_key: str) -> Iter
         facts = NETWORKS[class_of(network)]
         name = facts.inputs if side == "inputs" else facts.outputs
         if isinstance(network.get(name), int):
-            yield _Opinion(network[name], composition.where(f"{id_}{ids.SEP}{name}"), f"{id_}'s {name}")
+            place = f"{id_}{ids.SEP}{name}"
+            where = composition.where(source_of(composition.config, place) or place)
+            yield _Opinion(network[name], where, f"{id_}'s {name}")
     if side == "outputs" and found is not None:
         for one_hot, value in ids.walk(composition.config):
             if one_hot.endswith(f"{ids.SEP}to_onehot") and isinstance(value, int) and not isinstance(value, bool):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.bundle import ids
-from medseg.bundle.check_values import argument_kinds
+from medseg.bundle.check_arguments import argument_kinds
 from medseg.bundle.compose import Composition
 from medseg.bundle.findings import Found
 from medseg.bundle.signatures import Signature, signature_of
@@ -37,7 +37,7 @@ def components(composition: Composition) -> Found:
             )
             yield f"{id_}::_target_", message, "warning"
         elif target[:1] not in ("$", "@", "%"):
-            yield from _call(id_, target, value)
+            yield from _call(composition.config, id_, target, value)
             yield from _bare_names(composition.config, id_, target, value)
 
 
@@ -47,7 +47,7 @@ def _is_carried(root: Path, target: str) -> bool:
     return head.isidentifier() and "." in target and ((root / head).is_dir() or (root / f"{head}.py").is_file())
 
 
-def _call(id_: str, target: str, component: dict[str, Any]) -> Found:
+def _call(config: dict[str, Any], id_: str, target: str, component: dict[str, Any]) -> Found:
     try:
         signature = signature_of(target)
     except NotFoundError as error:
@@ -57,8 +57,7 @@ def _call(id_: str, target: str, component: dict[str, Any]) -> Found:
         yield f"{id_}::_target_", f"{target} is a module. Name the class or function in it that is meant.", "error"
         return
     given = [name for name in component if name not in ids.COMPONENT_KEYS and name != "_debug_"]
-    for name, message in argument_kinds(target, {name: component[name] for name in given}):
-        yield f"{id_}::{name}", message, "error"
+    yield from argument_kinds(config, id_, component)
     for name in given:
         if not signature.open_ended and name not in signature.names:
             yield f"{id_}::{name}", f"{target} takes no argument {name!r}.{_instead(name, signature)}", "error"

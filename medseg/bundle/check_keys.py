@@ -120,7 +120,10 @@ def _unlinked(config: dict[str, Any], id_: str, place: str) -> Found:
     value = ids.get_at(config, place)
     given = isinstance(value, str) and (value.startswith("$") or ids.normalize(value) == f"@{id_}")
     if value is not None and not given:
-        yield place, f"MONAI's check_properties wants a reference here. Define {id_} and write '@{id_}'.", "error"
+        if isinstance(value, str) and value.startswith("@"):
+            yield place, f"MONAI's check_properties wants '@{id_}' here. Write that.", "error"
+        else:
+            yield place, f"MONAI's check_properties wants a reference here. Define {id_} and write '@{id_}'.", "error"
 
 
 def argument_files(root: Path, compositions: Iterable[Composition]) -> Iterator[Finding]:

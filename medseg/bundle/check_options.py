@@ -1,4 +1,4 @@
-"""Words that are none of those an argument takes, such as a misspelt way to interpolate."""
+"""Words that are none of those an argument takes, such as a misspelt way to interpolate or a device."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ _ACTS = (
     "elu", "relu", "leakyrelu", "prelu", "relu6", "selu", "celu", "gelu", "sigmoid", "tanh", "softmax", "logsoftmax",
     "swish", "memswish", "mish", "geglu",
 )  # fmt: skip
+_DEVICE = re.compile(r"(cpu|cuda|mps|xpu|hpu|xla|meta)(:\d+)?")
+# monai.utils: BlendMode, LossReduction and MetricReduction.
+_BLENDS = ("constant", "gaussian")
+_REDUCTIONS = ("none", "mean", "sum", "mean_batch", "sum_batch", "mean_channel", "sum_channel", "batchmean")
 _LAYERS = {"norm": _NORMS, "norm_name": _NORMS, "act": _ACTS, "act_name": _ACTS}
 _DATA = {"section": ("training", "validation", "testing"), "annotations": ("boxes", "masks")}
 _SWITCHES = ("amp", "tta", "channels_last")
@@ -47,6 +51,9 @@ def unknown_options(composition: Composition) -> Found:
         if _RESAMPLERS.fullmatch(class_of(component)):
             said |= _modes(config, id_)
             said |= _word(config, source_of(config, f"{id_}{ids.SEP}padding_mode"), _PADDINGS)
+        if class_of(component).startswith("SlidingWindow"):
+            said |= _word(config, source_of(config, f"{id_}{ids.SEP}mode"), _BLENDS)
+        said |= _word(config, source_of(config, f"{id_}{ids.SEP}reduction"), _REDUCTIONS)
         if class_of(component) in NETWORKS:
             for name in _LAYERS.keys() & component.keys():
                 said |= _layer(config, f"{id_}{ids.SEP}{name}", _LAYERS[name])
@@ -55,6 +62,9 @@ def unknown_options(composition: Composition) -> Found:
                 said |= _word(config, source_of(config, f"{id_}{ids.SEP}{name}"), _DATA[name])
     for id_, message in said.items():
         yield id_, message, "error"
+    device = config.get("device")
+    if isinstance(device, str) and device[:1] not in ("$", "@", "%") and not _DEVICE.fullmatch(device):
+        yield "device", f"torch knows no device {device!r}. Write cpu, cuda or cuda:0.", "error"
     for key in _SWITCHES:
         value = config.get(key)
         if _is_word(value) and str(value).strip().lower() not in _TRUTHS:
@@ -73,7 +83,7 @@ def _modes(config: dict[str, Any], id_: str) -> dict[str, str]:
         keys = constant(config, f"{id_}{ids.SEP}keys")
     except UnknownError:
         return said
-    if isinstance(keys, list) and len(modes) not in (1, len(keys)):
+    if isinstance(keys, list) and keys and len(modes) not in (1, len(keys)):
         said[source] = f"{len(modes)} modes for the {len(keys)} keys of {id_}."
     return said
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from medseg.bundle import ids
+from medseg.bundle.check_levels import levels
 from medseg.bundle.compose import Composition
 from medseg.bundle.constants import UnknownError, constant
 from medseg.bundle.documents import METADATA, Document
 from medseg.bundle.findings import Finding, Found
-from medseg.bundle.known_networks import class_of, divisors, network_of, source_of
+from medseg.bundle.known_networks import NETWORKS, arguments, class_of, divisors, network_of, source_of
 from medseg.bundle.references import is_expression
 
 _FORMAT = "network_data_format"
@@ -27,10 +28,14 @@ def patch_sizes(composition: Composition) -> Found:
     if found is None:
         return
     name, network = found
+    wrong_axes = list(_axes(composition.config, name, network))
+    if wrong_axes:
+        yield from wrong_axes
+        return
     units = divisors(network)
     for id_, size in _patch_ids(composition.config):
         dims = network.get("spatial_dims", len(units) if len(units) > 1 else None)
-        if isinstance(dims, int) and len(size) > 1 and len(size) != dims:
+        if dims in (1, 2, 3) and len(size) > 1 and len(size) != dims:
             yield id_, f"{size} has {len(size)} axes, but {name} has {dims}.", "error"
             continue
         wrong = [n for n, axis in enumerate(size) if axis > 0 and axis % units[n % len(units)]]
@@ -38,25 +43,23 @@ def patch_sizes(composition: Composition) -> Found:
             wanted = "x".join(str(units[n % len(units)]) for n in range(len(size)))
             message = f"{size} is not divisible by {wanted}, as {name} needs ({class_of(network)})."
             yield id_, f"{message} Choose multiples.", "error"
-    yield from _levels(name, network)
+    for id_, component in ids.walk(composition.config):
+        if ids.is_component(component) and class_of(component) in NETWORKS:
+            chosen = id_ == name
+            problems = levels(composition.config, id_, arguments(composition.config, id_, component))
+            # Another network may be chosen by an override; what is wrong with it hinders nobody before that.
+            yield from ((place, message, level if chosen else "warning") for place, message, level in problems)
 
 
-def _levels(name: str, network: Mapping[str, Any]) -> Found:
-    channels, strides = network.get("channels"), network.get("strides")
-    if isinstance(channels, list) and isinstance(strides, list) and len(strides) != len(channels) - 1:
-        message = f"{len(strides)} strides for {len(channels)} levels of channels; {len(channels) - 1} are wanted."
-        yield f"{name}{ids.SEP}strides", message, "error"
-    kernels = network.get("kernel_size")
-    if not isinstance(strides, list) or not class_of(network).startswith("Dyn"):
-        return
-    if isinstance(kernels, list) and len(kernels) != len(strides):
-        yield f"{name}{ids.SEP}kernel_size", f"{len(kernels)} kernels for {len(strides)} strides.", "error"
-    ups, filters = network.get("upsample_kernel_size"), network.get("filters")
-    if isinstance(ups, list) and len(ups) != len(strides) - 1:
-        message = f"{len(ups)} kernels for {len(strides) - 1} steps up; the first stride has none."
-        yield f"{name}{ids.SEP}upsample_kernel_size", message, "error"
-    if isinstance(filters, list) and len(filters) != len(strides):
-        yield f"{name}{ids.SEP}filters", f"{len(filters)} filters for {len(strides)} strides.", "error"
+def _axes(config: dict[str, Any], name: str, network: Mapping[str, Any]) -> Found:
+    """Strides and kernels that say something for another number of axes than the network has."""
+    dims = network.get("spatial_dims")
+    for argument in ("strides", "kernel_size", "upsample_kernel_size"):
+        source = source_of(config, f"{name}{ids.SEP}{argument}")
+        value = ids.get_at(config, source) if source else None
+        for n, each in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(each, list) and isinstance(dims, int) and len(each) != dims:
+                yield f"{source}{ids.SEP}{n}", f"{each} has {len(each)} axes, but {name} has {dims}.", "error"
 
 
 def _patch_ids(config: dict[str, Any]) -> Iterator[tuple[str, list[int]]]:

@@ -10,12 +10,8 @@ from medseg.bundle import ids
 from medseg.bundle.compose import Composition
 from medseg.bundle.constants import UnknownError, constant
 from medseg.bundle.findings import Found
-from medseg.bundle.known_networks import source_of
 from medseg.bundle.references import circle_from, expression_problem, imported_names, is_expression, references_in
-from medseg.bundle.signatures import members_of
-from medseg.bundle.sources import nearest_name
 
-_METHOD = re.compile(r"@([A-Za-z_]\w*(?:(?:::|#)\w+)*)\.([A-Za-z_]\w*)\s*\(")
 _LOOKED_FOR = re.compile(r"@(\w+(?:::\w+)*)\.index\((['\"])(.*?)\2\)")
 
 
@@ -86,25 +82,6 @@ def expressions(composition: Composition) -> Found:
             problem = expression_problem(value, id_, names)
             if problem:
                 yield id_, problem, "error"
-
-
-def methods(composition: Composition) -> Found:
-    """Methods that the class of a component has not."""
-    for id_, value in ids.walk(composition.config):
-        for target, name in _METHOD.findall(value) if is_expression(value) else ():
-            names = _names_of(composition.config, ids.normalize(target))
-            if names and name not in names:
-                yield id_, f"@{target} has no {name!r}.{nearest_name(name, names)}", "error"
-
-
-def _names_of(config: dict[str, Any], id_: str) -> frozenset[str]:
-    """Every name that the class of a component defines or sets; empty when that cannot be told."""
-    place = source_of(config, id_)
-    value = ids.get_at(config, place) if place else None
-    if not ids.is_component(value) or not isinstance(value, dict) or value.get("_mode_", "default") != "default":
-        return frozenset()
-    target = value["_target_"]
-    return members_of(target) if isinstance(target, str) and target[:1] not in ("$", "@", "%") else frozenset()
 
 
 def circles(composition: Composition) -> Found:

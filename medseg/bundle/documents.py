@@ -136,7 +136,7 @@ def _read_yaml(path: Path, text: str) -> Document:
 
 def _mark(error: Exception) -> Any:
     """Where the error is: where the bracket or quote was opened that is not closed, else where it was noticed."""
-    opened = re.search(r"flow (sequence|mapping)|quoted scalar", str(getattr(error, "context", "")))
+    opened = re.search(r"flow (sequence|mapping)|quoted scalar|simple key", str(getattr(error, "context", "")))
     return getattr(error, "context_mark" if opened else "problem_mark", None)
 
 

@@ -19,6 +19,13 @@ _RELATIVE = re.compile(r"[@%](?:::)+")
 # What MONAI puts into every expression (monai.bundle.config_parser._default_globals).
 _GLOBALS = frozenset({"monai", "torch", "np", "numpy", *dir(builtins)})
 _STAND_IN = "reference_"
+# Types come from torch's C part, which cannot be read.
+_TYPE = re.compile(r"torch\.[a-z]+\d+")
+_NUMBERS = """
+float16 float32 float64 bfloat16 uint8 uint16 uint32 uint64 int8 int16 int32 int64 complex32 complex64 complex128
+qint8 qint32 quint8
+"""
+_TYPES = tuple(f"torch.{name}" for name in _NUMBERS.split())
 
 
 def is_expression(value: Any) -> bool:
@@ -90,7 +97,10 @@ def _absent(tree: ast.AST) -> Iterator[str]:
     """What an expression takes from medseg, MONAI or torch that is not there, or calls by other arguments."""
     for node in ast.walk(tree):
         name = _dotted(node)
-        if name is not None:
+        close = difflib.get_close_matches(name, _TYPES, n=1, cutoff=0.85) if name and _TYPE.fullmatch(name) else []
+        if close and name not in _TYPES:
+            yield f"{name!r} does not exist: torch has no such type. Did you mean {close[0].partition('.')[2]!r}?"
+        elif name is not None:
             try:
                 signature_of(name)
             except NotFoundError as error:

@@ -94,32 +94,6 @@ def resolve_name(target: str) -> str | None:
     return None if found is None else f"{found.module.name}.{found.node.name}"
 
 
-@cache
-def members_of(target: str) -> frozenset[str]:
-    """Names that instances of a class have, its bases' included; empty when the source does not tell all of them.
-
-    >>> sorted(name for name in members_of("json.JSONDecoder") if "code" in name)
-    ['decode', 'raw_decode']
-    """
-    try:
-        name = target if "." in target else monai_names().get(target, "")
-        found = find_definition(name) if name else None
-    except NotFoundError:
-        return frozenset()
-    if found is None or not isinstance(found.node, ast.ClassDef):
-        return frozenset()
-    names: set[str] = set()
-    for cls in ancestry(found):
-        if cls is None or not isinstance(cls.node, ast.ClassDef) or cls.node.decorator_list:
-            return frozenset()
-        for node in ast.walk(cls.node):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                names.add(node.name)
-            elif isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store):
-                names.add(node.attr if isinstance(node, ast.Attribute) else node.id)
-    return frozenset() if "__getattr__" in names else frozenset(names)
-
-
 def _signature(place: Definition) -> Signature:
     if isinstance(place.node, ast.ClassDef):
         return _class_signature(place)

@@ -132,7 +132,23 @@ def _lookup(module: Module, name: str, seen: frozenset[tuple[str, str]]) -> Defi
         return _lookup_in(module.absolute(statement), original, seen)
     if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Name):
         return _lookup(module, statement.value.id, seen)
-    return None
+    optional = _optional_import(statement)
+    return _lookup_in(*optional, seen) if optional else None
+
+
+def _optional_import(statement: ast.stmt) -> tuple[str, str] | None:
+    """Module and name in `Name, has_it = optional_import("module", ..., name="Name")`, MONAI's way to import."""
+    call = statement.value if isinstance(statement, ast.Assign) else None
+    if not isinstance(call, ast.Call) or ast.unparse(call.func) != "optional_import":
+        return None
+    named = {k.arg: k.value for k in call.keywords}
+    # optional_import(module, version, version_checker, name)
+    given = [
+        call.args[0] if call.args else named.get("module"),
+        call.args[3] if len(call.args) > 3 else named.get("name"),
+    ]
+    values = [each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    return (values[0], values[1]) if len(values) == 2 else None
 
 
 def _lookup_in(module_name: str, name: str, seen: frozenset[tuple[str, str]]) -> Definition | None:

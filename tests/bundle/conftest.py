@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -208,3 +209,30 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Callable[..., list[str]]:
+    """Changes one file in a copy of a bundle of ours; what the check says of the line with the text `at`.
+
+    Without an `old`, the file is a new one.
+    """
+    from medseg.bundle.check import check_bundle
+    from medseg.bundle.find import find_bundle
+
+    def change(bundle: str, file: str, old: str, new: str, *, at: str) -> list[str]:
+        ignored = shutil.ignore_patterns("runs", "models")
+        root = shutil.copytree(find_bundle(bundle), tmp_path / bundle, ignore=ignored)
+        path = root / file
+        before = path.read_text() if old else ""
+        assert old in before, "the bundle has changed; plant the fault anew"
+        text = before.replace(old, new, 1) if old else new
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        line = text.count("\n", 0, text.index(at)) + 1
+        findings = [f for f in check_bundle(root, presets=[]) if f.level != "note"]
+        here = [str(f) for f in findings if f.where.split(": ")[0] == f"{file}:{line}"]
+        assert here, f"wanted {file}:{line}, found:\n" + "\n".join(map(str, findings))
+        return here
+
+    return change

@@ -37,7 +37,7 @@ def test_other_modalities_change_the_metadata(make_bundle: Callable[..., Path], 
 
 
 def test_a_training_that_loads_a_checkpoint_is_refused(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
-    loader = "{_target_: medseg.engines.WeightsLoader, path: '@ckpt_path', network: '@network_def'}"
+    loader = "{_target_: medseg.engines.WeightsLoader, path: '@ckpt_path', network: $@network_def}"
     root = make_bundle(train=f"train::handlers: [{loader}]\n")
     with pytest.raises(ConfigError, match=r"configs/train.yaml:\d+: train::handlers::0: loads weights"):
         freeze(root, tmp_path / "toy")
@@ -48,6 +48,7 @@ def test_an_evaluation_gets_the_place_and_the_loader_that_federations_know(
 ) -> None:
     root = make_bundle()
     (root / "configs" / "evaluate.yaml").write_text(
+        "network_def: $@small\n"
         "weights: {_target_: medseg.engines.WeightsLoader, path: '@ckpt_path', network: '@network_def'}\n"
         "handlers: [{_target_: medseg.engines.HandlerGroup, weights: '@weights'}]\n"
     )

@@ -180,7 +180,7 @@ BUILD = {
         says=("refuses its arguments", "dropout", "where: ", "residual_unet (monai.networks.nets.UNet)"),
     ),
     "an argument that a layer does not know": Fault(
-        spoil=lambda place: place.change("common.yaml", "act: LEAKYRELU", "act: [LEAKYRELU, {slope: 0.1}]"),
+        spoil=lambda place: place.change("common.yaml", "act: LEAKYRELU", "act: [SWISH, {slope: 0.1}]"),
         says=("unexpected keyword argument 'slope'", "where: ", "residual_unet (monai.networks.nets.UNet)"),
         code=1,
     ),
@@ -208,7 +208,7 @@ BUILD = {
         says=("error: override: roi_size: [16, 16] has 2 axes, but residual_unet has 3",),
     ),
     "a schedule for no steps": Fault(
-        words=("accumulation_steps=0",),
+        words=("accumulation_steps=$1 - 1",),
         says=("error: ", "where: configs/train.yaml:", "total_steps (medseg.engines.optimizer_steps)", "next: "),
         code=1,
     ),

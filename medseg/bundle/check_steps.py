@@ -1,0 +1,167 @@
+"""What a network's output goes through on its way to a loss or a mask: activations, thresholds, schedules."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from medseg.bundle import ids
+from medseg.bundle.compose import Composition
+from medseg.bundle.constants import UnknownError, constant
+from medseg.bundle.findings import Found
+from medseg.bundle.known_networks import class_of, network_of, source_of
+
+_ACTIVATES = re.compile(r"Activations(d|D|Dict)?")
+_BINARIZES = re.compile(r"AsDiscrete(d|D|Dict)?")
+_OVERLAPS = re.compile(
+    r"Generalized(Wasserstein)?DiceLoss|(Masked)?DiceLoss|Dice(CE|Focal)Loss|GeneralizedDiceFocalLoss"
+)
+_OF_PROBABILITIES = {"BCELoss": "BCEWithLogitsLoss", "NLLLoss": "CrossEntropyLoss"}
+_CHANNELS = re.compile(r"(LabelsToRegions|ConvertToMultiChannelBasedOnBratsClasses)(d|D|Dict)?")
+_SIGMOIDS, _SOFTMAXES = ("BCEWithLogitsLoss",), ("CrossEntropyLoss",)
+
+
+def steps(composition: Composition) -> Found:
+    """Activations that are missing, come twice or contradict one another; losses and schedules used wrongly."""
+    config = composition.config
+    parts = [(id_, v) for id_, v in ids.walk(config) if ids.is_component(v) and isinstance(v["_target_"], str)]
+    # RetinaNet's detector has its own.
+    found = network_of(config)
+    raw = found is not None and class_of(found[1]) != "RetinaNet"
+    for id_, part in parts:
+        yield from _alone(id_, part)
+        yield from _schedule(config, id_, part)
+        if raw and composition.workflow == "train":
+            yield from _loss(config, id_, part)
+    for key in ("postprocessing", "validate::postprocessing", "train::postprocessing"):
+        yield from _chain(config, key, raw=raw)
+    if composition.workflow == "train":
+        yield from _contradiction(parts)
+
+
+def _alone(id_: str, part: dict[str, Any]) -> Found:
+    name = class_of(part)
+    if part.get("sigmoid") is True and part.get("softmax") is True:
+        yield f"{id_}::softmax", "both sigmoid and softmax: MONAI refuses more than one. Take one out.", "error"
+    for pattern, wanted in ((_ACTIVATES, "sigmoid softmax other"), (_BINARIZES, "argmax to_onehot threshold rounding")):
+        given = [part.get(word) for word in wanted.split()]
+        if pattern.fullmatch(name) and not any(v is not None and v is not False for v in given):
+            yield id_, f"{name} does nothing without one of {', '.join(wanted.split())}.", "error"
+    if name == "SGD" and part.get("nesterov") is True and not part.get("momentum"):
+        yield f"{id_}::nesterov", "torch refuses nesterov without momentum. Give it momentum: 0.9.", "error"
+    milestones = part.get("milestones")
+    if (
+        isinstance(milestones, list)
+        and all(isinstance(m, int) for m in milestones)
+        and milestones != sorted(milestones)
+    ):
+        yield f"{id_}::milestones", f"{milestones} do not rise.", "warning"
+    terms, weights = part.get("terms"), part.get("weights")
+    if name == "WeightedSum" and isinstance(terms, dict) and isinstance(weights, dict):
+        for term in sorted(weights.keys() - terms.keys()):
+            yield f"{id_}::weights::{term}", f"no term is called {term!r}; they are {', '.join(terms)}.", "error"
+
+
+def _schedule(config: dict[str, Any], id_: str, part: dict[str, Any]) -> Found:
+    """A schedule that waits for a score, in the hands of what gives it none."""
+    source = source_of(config, f"{id_}::lr_scheduler")
+    scheduler = ids.get_at(config, source) if source else None
+    if (
+        isinstance(scheduler, dict)
+        and "_target_" in scheduler
+        and class_of(scheduler) == "ReduceLROnPlateau"
+        and "step_transform" not in part
+    ):
+        message = f"ReduceLROnPlateau steps on a score, and {class_of(part)} gives it none."
+        yield f"{source}::_target_", f"{message} Choose another schedule, or give a step_transform.", "error"
+
+
+def _loss(config: dict[str, Any], id_: str, part: dict[str, Any]) -> Found:
+    name = class_of(part)
+    if name in _OF_PROBABILITIES:
+        message = f"the network gives logits, and {name} wants probabilities. Use {_OF_PROBABILITIES[name]}."
+        yield f"{id_}::_target_", message, "error"
+    if not _OVERLAPS.fullmatch(name):
+        return
+    if not any(part.get(word) for word in ("sigmoid", "softmax", "other_act")):
+        message = f"the network gives logits, and {name} takes them for probabilities. Give it sigmoid or softmax."
+        yield id_, message, "warning"
+    if part.get("to_onehot_y") is True and _has_channels(config):
+        yield f"{id_}::to_onehot_y", "the labels have a channel for each region already. Take it out.", "error"
+    if part.get("include_background") is False and isinstance(config.get("regions"), list):
+        message = f"leaves out the first of {config['regions']}, which is no background. Take it out."
+        yield f"{id_}::include_background", message, "warning"
+
+
+def _has_channels(config: dict[str, Any]) -> bool:
+    return any(_CHANNELS.fullmatch(class_of(t)) for _, t in _transforms(config, "train::preprocessing"))
+
+
+def _transforms(config: dict[str, Any], key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The components of a chain of transforms and where they stand, as far as that can be told."""
+    source = source_of(config, f"{key}::transforms")
+    try:
+        found = constant(config, source) if source else []
+    except UnknownError:
+        return
+    where = {id(v): id_ for id_, v in ids.walk(config)}
+    for part in found if isinstance(found, list) else ():
+        if ids.is_component(part):
+            yield where.get(id(part), key), part
+
+
+def _chain(config: dict[str, Any], key: str, *, raw: bool) -> Found:
+    """Masks made of logits, of the wrong activation's values, or before the activation."""
+    active, masked = "", False
+    for id_, part in _transforms(config, key):
+        if not str(part["_target_"]).startswith(("monai.", "medseg.")) and "." in str(part["_target_"]):
+            return
+        if "pred" not in _keys(config, part, id_):
+            continue
+        if _ACTIVATES.fullmatch(class_of(part)):
+            active = next((word for word in ("softmax", "sigmoid") if part.get(word)), "other")
+            if masked:
+                yield id_, "comes after the values have become a mask. Put it before AsDiscrete.", "error"
+        elif _BINARIZES.fullmatch(class_of(part)):
+            masked = True
+            yield from _mask(id_, part, active, raw=raw)
+
+
+def _mask(id_: str, part: dict[str, Any], active: str, *, raw: bool) -> Found:
+    threshold = part.get("threshold")
+    if isinstance(threshold, (int, float)) and not isinstance(threshold, bool):
+        if active in ("sigmoid", "softmax") and not 0 <= threshold < 1:
+            yield f"{id_}::threshold", f"{threshold} is no probability; wanted from 0 to below 1.", "error"
+        if raw and not active and 0 < threshold < 1:
+            yield id_, "cuts logits at a probability. Put Activationsd with sigmoid before it.", "warning"
+    if part.get("argmax") is True and active == "sigmoid":
+        message = "takes one class of channels that sigmoid made independent. Use threshold, or softmax before it."
+        yield f"{id_}::argmax", message, "warning"
+
+
+def _keys(config: dict[str, Any], part: dict[str, Any], id_: str) -> list[Any]:
+    try:
+        keys = constant(config, f"{id_}::keys")
+    except UnknownError:
+        return []
+    return keys if isinstance(keys, list) else [keys]
+
+
+def _contradiction(parts: list[tuple[str, dict[str, Any]]]) -> Found:
+    """Losses and masks of a training that do not agree whether classes exclude one another."""
+    said: list[tuple[str, str]] = []
+    for id_, part in parts:
+        name = class_of(part)
+        if not (_OVERLAPS.fullmatch(name) or _ACTIVATES.fullmatch(name) or name in (*_SIGMOIDS, *_SOFTMAXES)):
+            continue
+        words = [w for w in ("sigmoid", "softmax") if part.get(w) is True]
+        words += ["sigmoid"] * (name in _SIGMOIDS) + ["softmax"] * (name in _SOFTMAXES)
+        said += [(f"{id_}::{word}" if word in part else id_, word) for word in words[:1]]
+    counts = Counter(word for _, word in said).most_common()
+    if len(counts) < 2 or counts[0][1] == counts[1][1]:
+        return
+    for id_, word in said:
+        if word != counts[0][0]:
+            yield id_, f"{word} here, but {counts[0][0]} in the other losses and activations. Use one.", "warning"
