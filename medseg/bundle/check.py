@@ -9,6 +9,7 @@ from medseg.bundle import ids
 from medseg.bundle.check_attributes import attributes
 from medseg.bundle.check_channels import channel_counts
 from medseg.bundle.check_components import components
+from medseg.bundle.check_described import described
 from medseg.bundle.check_detection import detection_networks
 from medseg.bundle.check_handlers import handlers
 from medseg.bundle.check_ids import counts, missing_ids
@@ -49,7 +50,7 @@ def check_bundle(bundle: str | Path, *, presets: Sequence[str] | None = None) ->
     Raises:
         ConfigError: When no bundle is there.
     """
-    root = find_bundle(bundle)
+    root = find_bundle(bundle, whole=False)
     findings = [*file_problems(root), *logging_problems(root)]
     documents: dict[str, Document] = {}
     for name in dict.fromkeys(name for layers in LAYERS.values() for name in layers):
@@ -120,7 +121,7 @@ def _check_against_metadata(composition: Composition) -> Iterator[Finding]:
         metadata = read_document(path, strict=False)
     except ConfigError:
         return
-    for check in (channel_counts, label_names, shapes):
+    for check in (channel_counts, label_names, shapes, described):
         yield from check(composition, metadata)
 
 

@@ -130,7 +130,8 @@ def compose(
     Raises:
         ConfigError: For a bundle, preset, file, key or value that cannot be.
     """
-    composition = Composition(bundle_root=find_bundle(bundle), workflow=workflow, config={})
+    root = find_bundle(bundle, whole=documents is None)
+    composition = Composition(bundle_root=root, workflow=workflow, config={})
     read = bundle_documents(composition.bundle_root, workflow) if documents is None else documents
     for document in read:
         _lay(composition, document)

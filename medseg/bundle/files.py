@@ -9,8 +9,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from medseg.bundle import ids
+from medseg.bundle.check_metadata import metadata_slips
+from medseg.bundle.check_papers import large_file_slips, other_name, paper_problems
 from medseg.bundle.compose import config_file
-from medseg.bundle.documents import Document, read_document
+from medseg.bundle.documents import METADATA, Document, read_document
 from medseg.bundle.findings import Finding, Fix
 from medseg.errors import ConfigError
 
@@ -43,13 +45,17 @@ def file_problems(root: Path) -> Iterator[Finding]:
     """Every file that is missing or incomplete."""
     for name, least in _NEEDED.items():
         if not (root / name).is_file():
-            yield Finding(name, "the file is missing; a bundle is not published without it.")
+            yield Finding(name, f"the file is missing; a bundle is not published without it.{_instead(root, name)}")
         elif len((root / name).read_text(encoding="utf-8", errors="replace").strip()) < least:
             yield Finding(f"{name}:1", "the file says next to nothing; fill it in.", "warning")
     if (root / "docs" / "README.md").is_file():
         yield from _card_problems(root / "docs" / "README.md")
     if config_file(root, "inference") is None:
         yield Finding("configs/inference.yaml", "the file is missing; a bundle that cannot predict is of no use.")
+    if not (root / METADATA).is_file():
+        message = "the file is missing, so no program takes the folder for a bundle."
+        yield Finding(METADATA, f"{message}{_instead(root, METADATA)}")
+    yield from paper_problems(root)
     yield from _read_and_check(root)
     for path in sorted((root / "models").glob("*")):
         if path.is_file() and path.stat().st_size > _LARGE_BYTES:
@@ -57,8 +63,13 @@ def file_problems(root: Path) -> Iterator[Finding]:
             yield Finding(f"models/{path.name}", message, "warning")
 
 
+def _instead(root: Path, name: str) -> str:
+    other = other_name(root, name)
+    return f" Rename {other}." if other else ""
+
+
 def _read_and_check(root: Path) -> Iterator[Finding]:
-    checks = {"configs/metadata.json": _metadata_problems, "large_files.yml": _large_file_problems}
+    checks = {METADATA: _metadata_problems, "large_files.yml": _large_file_problems}
     for name, check in checks.items():
         if not (root / name).is_file():
             continue
@@ -101,11 +112,15 @@ def _metadata_problems(document: Document, name: str) -> Iterator[Finding]:
         fix = Fix(document.lines.get(_OLD_NAME, 1), _OLD_NAME, _NEW_NAME)
         message = f"the model zoo's schema has called it {_NEW_NAME} since 2024. Rename it."
         yield Finding(document.where(_OLD_NAME, shown=name), message, "warning", fix)
+    slips = list(metadata_slips(document, name, known=[*schema["required"], *schema["x-customary"]]))
+    yield from slips
+    meant = {slip.fix.new for slip in slips if slip.fix is not None}
     for key, message in _violations(document.content, schema, "", schema):
-        if not (renamed and key == _NEW_NAME):
+        is_renamed = message.endswith("is missing.") and key.rpartition(ids.SEP)[2] in meant
+        if not is_renamed and not (renamed and key == _NEW_NAME):
             yield Finding(document.where(key, shown=name), message)
     for key in schema["x-customary"]:
-        if key not in document.content:
+        if key not in document.content and key not in meant:
             yield Finding(f"{name}:1: {key}", "the field is missing; the model zoo's bundles have it.", "warning")
     for side, tensor in (("inputs", "image"), ("outputs", "pred")):
         id_ = f"network_data_format::{side}::{tensor}::dtype"
@@ -169,8 +184,13 @@ def _large_file_problems(document: Document, name: str) -> Iterator[Finding]:
     if not isinstance(entries, list):
         yield Finding(f"{name}:1", "has no list `large_files`.")
         return
+    slips = list(large_file_slips(document, name))
+    yield from slips
+    misspelt = {slip.where.partition(": ")[2].rpartition(ids.SEP)[0] for slip in slips if slip.fix is not None}
     for number, entry in enumerate(entries):
         key = f"large_files::{number}"
+        if key in misspelt:
+            continue
         missing = [k for k in ("path", "url") if not isinstance(entry, dict) or k not in entry]
         if missing:
             yield Finding(document.where(key, shown=name), f"lacks {' and '.join(missing)}.")

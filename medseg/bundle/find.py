@@ -13,16 +13,20 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _PRESET_SUFFIXES = (".yaml", ".yml", ".json")
 
 
-def find_bundle(name: str | os.PathLike[str]) -> Path:
+def find_bundle(name: str | os.PathLike[str], *, whole: bool = True) -> Path:
     """The root folder of a bundle.
 
     A path wins; then `$MEDSEG_BUNDLES`, `./bundles` and the bundles that came with medseg are searched by name.
+
+    Args:
+        name: Name or path.
+        whole: Whether a folder with configs counts only with its metadata.json.
 
     Raises:
         ConfigError: When no bundle is there; names the nearest one.
     """
     path = Path(name).expanduser()
-    if is_bundle(path):
+    if is_bundle(path) or (not whole and any((path / "configs").glob("*.*"))):
         return path.resolve()
     bundles = list_bundles()
     if str(name) in bundles:

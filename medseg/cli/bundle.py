@@ -45,7 +45,7 @@ def check(
 
     found = check_bundle(bundle, presets=preset)
     if fix:
-        for line in mend(find_bundle(bundle), found):
+        for line in mend(find_bundle(bundle, whole=False), found):
             typer.echo(f"fixed: {line}")
         found = check_bundle(bundle, presets=preset)
     findings = [finding for finding in found if notes or finding.level != "note"]
