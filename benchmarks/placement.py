@@ -1,6 +1,6 @@
 """Windows over the whole scan, and over the box of the voxels that are not 0: time, and Dice against the truth.
 
-Run: python benchmarks/placement.py [--run runs/demo] [--cases 3] [--shape 96 112 80] [--margin 0.15] [--steps 120]
+Run: python benchmarks/placement.py [--run runs/demo] [--cases 6] [--shape 96 112 80] [--margin 0.15]
 
 Fewer windows are another claim than faster windows: the network sees other windows than those it was validated with.
 So both placements of `medseg.inference.SlidingWindow` segment phantoms that the network has not seen, and the table
@@ -8,13 +8,16 @@ has the Dice of each region against the truth beside the time: the mean of the c
 cropped to the head, as `brats_mri_segmentation` crops before its windows, and have zeros around them, as wide as the
 margin's share of each side.
 
-`--run` takes the network of a run of that bundle, such as that of `medseg demo`, with the phantoms on its grid. Without
-it a SegResNet with 16 filters is trained for a few steps on phantoms of another seed.
+The network is that of a run of the bundle, such as `medseg demo` leaves; without `--run` such a demo is made first, which
+takes minutes. The phantoms lie on its grid, and none of them was trained on.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +25,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from monai.losses import DiceLoss
-from monai.networks.nets import SegResNet
 
 from medseg.datasets.phantoms.brats import make_brats_phantom
 from medseg.inference import SlidingWindow
@@ -73,31 +74,13 @@ def model_of_run(run: Path) -> Model:
     return Model(network.eval(), config["modalities"], float(config["spacing_mm"][0]), config["roi_size"])
 
 
-def model_of_steps(steps: int, shape: list[int]) -> Model:
-    """A network that has seen crops of phantoms of another seed for some steps."""
-    torch.manual_seed(0)
-    names, spacing_mm = ["t1", "t1c", "t2", "flair"], 168 / max(shape)
-    network = SegResNet(3, 16, len(names), len(REGIONS), blocks_down=(1, 2, 2, 4), blocks_up=(1, 1, 1))
-    model = Model(network, names, spacing_mm, [64, 64, 64])
-    cases = [case(model, number, seed=2, shape=shape, margin=0.0) for number in range(4)]
-    loss, draws = DiceLoss(sigmoid=True, batch=True), np.random.default_rng(0)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
-    for step in range(steps):
-        image, masks = (one[crop_at(cases[step % 4][1], draws)] for one in cases[step % 4])
-        with torch.autocast("cpu", torch.bfloat16):
-            value = loss(network(image).float(), masks)
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
-    return model._replace(network=network.eval())
-
-
-def crop_at(masks: torch.Tensor, draws: np.random.Generator, *, side: int = 48) -> tuple[slice, ...]:
-    """A cube around a voxel of the tumour, or in one of four draws around any voxel."""
-    places = masks[0, 1].nonzero() if draws.random() < 0.75 else torch.ones_like(masks[0, 1]).nonzero()
-    centre = places[int(draws.integers(len(places)))].tolist()
-    starts = [min(max(c - side // 2, 0), n - side) for c, n in zip(centre, masks.shape[2:], strict=True)]
-    return (slice(None), slice(None), *(slice(start, start + side) for start in starts))
+def demo_run(folder: Path) -> Path:
+    """A fresh demo, for its network."""
+    command = [sys.executable, "-m", "medseg", "demo", "--out", str(folder)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"medseg demo failed: {done.stderr[-500:]}")
+    return folder
 
 
 def case(model: Model, number: int, *, seed: int, shape: list[int], margin: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -138,13 +121,13 @@ def dice(mask: torch.Tensor, other: torch.Tensor) -> list[float]:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path)
-    parser.add_argument("--cases", type=int, default=3)
+    parser.add_argument("--run", type=Path, help="a run folder, such as runs/demo")
+    parser.add_argument("--cases", type=int, default=6)
     parser.add_argument("--shape", type=int, nargs=3, default=[96, 112, 80])
     parser.add_argument("--margin", type=float, default=0.15)
-    parser.add_argument("--steps", type=int, default=120)
     given = parser.parse_args()
-    model = model_of_run(given.run) if given.run else model_of_steps(given.steps, given.shape)
+    with tempfile.TemporaryDirectory() as place:
+        model = model_of_run(given.run or demo_run(Path(place) / "demo"))
     results: dict[str, list[Found]] = {"everywhere": [], "foreground": []}
     with torch.inference_mode():
         for number in range(given.cases):
