@@ -8,8 +8,8 @@ has the Dice of each region against the truth beside the time: the mean of the c
 cropped to the head, as `brats_mri_segmentation` crops before its windows, and have zeros around them, as wide as the
 margin's share of each side.
 
-The network is that of a run of the bundle, such as `medseg demo` leaves; without `--run` such a demo is made first, which
-takes minutes. The phantoms lie on its grid, and none of them was trained on.
+The network is that of a run of the bundle, such as `medseg demo` leaves; without `--run` such a demo is made first,
+which takes minutes. The phantoms lie on its grid, and none of them was trained on.
 """
 
 from __future__ import annotations
