@@ -137,16 +137,16 @@ def verdicts_section(results: Results) -> str:
         rows.append(
             [
                 f"{escape(metric_name(verdict['metric']))}<small>{escape(verdict['region'])}</small>",
+                word,
                 f"{escape(verdict['first'])} − {escape(verdict['second'])}",
                 f"{test['mean_difference']:+.4f}<small>{low} to {high}</small>",
                 f"{verdict['wilcoxon_holm']:.2g}",
                 f"{verdict['permutation_holm']:.2g}",
-                word,
             ]
         )
     if not rows:
         return ""
-    header = ["Score", "Pair", "Difference", "Wilcoxon p", "Permutation p", "Verdict"]
+    header = ["Score", "Verdict", "Pair", "Difference", "Wilcoxon p", "Permutation p"]
     said = "Paired tests over cases, each p corrected by Holm over the whole table."
     return f"<p>{said}</p>{table('Paired tests and verdicts', header, rows)}"
 
