@@ -12,6 +12,7 @@ from medseg.transforms.intensity import NormalizeIntensityd, ScaleIntensityRange
 from medseg.transforms.load import LoadCased
 from medseg.transforms.normalize import NormalizeByMediand
 from medseg.transforms.one_pass import InOnePassd
+from medseg.transforms.orientation import Orientationd
 from medseg.transforms.per_channel import RandPerChanneld
 from medseg.transforms.rand_affine import RandAffined
 from medseg.transforms.regions import LabelsToRegionsd, RegionsToLabelsd, SettleRegionsd
@@ -32,6 +33,7 @@ __all__ = [
     "MaskToBoxesd",
     "NormalizeByMediand",
     "NormalizeIntensityd",
+    "Orientationd",
     "RandAffineBoxesd",
     "RandAffined",
     "RandCropBoxesd",

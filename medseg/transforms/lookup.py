@@ -56,6 +56,28 @@ def look_up(image: torch.Tensor, matrix: Matrix, shape: Sequence[int], *, mode: 
     return torch.from_numpy(out)
 
 
+def in_whole_steps(image: torch.Tensor, matrix: Matrix, shape: Sequence[int]) -> npt.NDArray[Any] | None:
+    """A view of the image's voxels, flipped, turned and cropped as the matrix says; None where it says more than that.
+
+    Args:
+        image: On a CPU, `(C, X, Y, Z)`.
+        matrix: As in `look_up`.
+        shape: Of the result.
+    """
+    along = axis_positions(matrix, image.shape[1:], shape, padding="zeros")
+    if along is None:
+        return None
+    axes, positions = along
+    slices = [slice(None)]
+    for places in positions:
+        first, step = int(places[0]), int(places[1] - places[0]) if len(places) > 1 else 1
+        if abs(step) != 1 or not np.array_equal(places, first + step * np.arange(len(places))):
+            return None
+        stop = first + step * len(places)
+        slices.append(slice(first, None if stop < 0 else stop, step))
+    return image.detach().numpy().transpose(0, *(axis + 1 for axis in axes))[tuple(slices)]
+
+
 def look_up_on_device(
     image: torch.Tensor, matrix: Matrix, shape: Sequence[int], *, mode: str, padding: str
 ) -> torch.Tensor:

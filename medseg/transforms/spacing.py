@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import monai.transforms
@@ -13,7 +14,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import TraceKeys
 
 from medseg.transforms.lookup import can_look_up
-from medseg.transforms.settle import done_at_once
+from medseg.transforms.settle import done_at_once, moved_voxels
 
 
 class Spacingd(monai.transforms.Spacingd):
@@ -55,7 +56,7 @@ class SpatialResample(monai.transforms.SpatialResample):
         info = self.get_transform_info()
         with self.trace_transform(True):  # the inverse runs untraced, and a lazy call would leave no trace
             later = super().__call__(img, *args, lazy=True, **kwargs)
-        return done_at_once(img, later, info=info, mode=mode, padding=padding)
+        return done_at_once(img, later, info=info, voxels=partial(moved_voxels, img, mode=mode, padding=padding))
 
     def inverse(self, data: torch.Tensor) -> torch.Tensor:
         """MONAI's, which calls MONAI's own class by name."""

@@ -73,6 +73,31 @@ def test_spacing_is_monais_and_so_is_its_inverse(seed, shape, spacing, order, dt
 
 
 @settings(max_examples=20, deadline=None)
+@given(GRIDS["seed"], GRIDS["shape"], GRIDS["order"], GRIDS["dtype"], GRIDS["oblique"], st.sampled_from(AXCODES))
+def test_orientation_is_monais_and_so_is_its_inverse(seed, shape, order, dtype, oblique, axcodes):
+    image = image_of(seed, shape, channels=2, dtype=dtype, oblique=oblique, order=order)
+    found = []
+    for library in (ours, theirs):
+        transform = library.Orientationd("image", axcodes, labels=None)
+        there = transform({"image": image.clone()})
+        found.append((there["image"].clone(), transform.inverse(there)["image"]))
+    for got, want in zip(*found, strict=True):
+        same_bookkeeping(got, want)
+        assert torch.equal(got.as_tensor(), want.as_tensor())
+
+
+def test_orientation_is_lazy_as_monais():
+    image = image_of(9, (4, 5, 6))
+    found = []
+    for library in (ours, theirs):
+        item = library.Orientationd("image", "RAS", labels=None)({"image": image.clone()}, lazy=True)
+        assert item["image"].pending_operations
+        found.append(theirs.ApplyPendingd("image")(item)["image"])
+    torch.testing.assert_close(found[0].as_tensor(), found[1].as_tensor(), rtol=0, atol=0)
+    torch.testing.assert_close(found[0].affine, found[1].affine)
+
+
+@settings(max_examples=20, deadline=None)
 @given(**GRIDS)
 def test_nearest_spacing_takes_monais_voxel(seed, shape, spacing, order, dtype, oblique):
     image = image_of(seed, shape, dtype=dtype, oblique=oblique, order=order)
