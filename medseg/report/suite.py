@@ -14,6 +14,7 @@ from medseg.report.calibration import calibration_section
 from medseg.report.document import Card, document
 from medseg.report.markup import metric_name, number, table
 from medseg.report.run_folder import read_json
+from medseg.report.suite_cases import cases_section
 from medseg.report.suite_scores import (
     entries_of,
     metrics_of,
@@ -54,6 +55,7 @@ def suite_page(folder: Path, *, out: Path) -> str:
         ("calibration", "Calibration", _calibration(results)),
         ("published", "Published results", published(results)),
         ("jobs", "Folds and seeds", _jobs(results, folder, out)),
+        ("cases", "Every case", cases_section(results, folder)),
         ("splits", "Never on the test", _splits(results)),
         ("reading", "How to read this", _reading(results)),
     ]

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 from collections.abc import Callable
@@ -50,6 +51,19 @@ def test_verdicts_say_what_the_tests_say(html: str, results: dict) -> None:
         assert f"{verdict['test']['mean_difference']:+.4f}" in text
         told = f"{verdict['better']} is better" if verdict["better"] else "no difference shown"
         assert told in text
+
+
+def test_every_case_stands_there_with_the_mean_of_each_contestant(html: str, suite: Path) -> None:
+    text = words(html)
+    means = {}
+    for entry in ("good", "poor"):
+        with (suite / "results" / entry / "cases.csv").open(newline="") as file:
+            for row in csv.DictReader(file):
+                means.setdefault((row["case_id"], row["fold"]), {}).setdefault(entry, []).append(float(row["dice"]))
+    for (case, fold), by_entry in means.items():
+        assert f"{case} {fold} {sum(by_entry['good']) / 2:.3f}" in text
+    assert len(means) == 8
+    assert "Lesion-wise Dice, poor" in text
 
 
 def test_failures_and_the_lists_of_cases_are_told(html: str, results: dict) -> None:
