@@ -33,7 +33,7 @@ format: $(STAMP)  ## sort imports, mend what ruff can mend, and format
 notebooks: $(STAMP)  ## the .ipynb of every notebook from its source
 	$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
 
-bench: $(STAMP)  ## the benchmarks beside their peers, into benchmarks/RESULTS.md; hours
+bench: $(STAMP)  ## the benchmarks beside their peers, into benchmarks/RESULTS.md; hours (BENCH=--quick: ten minutes, printed)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -r benchmarks/requirements.txt
 	$(BIN)/python benchmarks/run_all.py $(BENCH)
 
