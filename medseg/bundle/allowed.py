@@ -116,8 +116,9 @@ WRITTEN = {
     "final_filename": re.compile(_WEIGHTS),
     "key_metric_filename": re.compile(_WEIGHTS),
     "filename_pattern": re.compile(_WEIGHTS),
-    # TensorBoard opens ftp://, s3:// and other addresses.
+    # TensorBoard and zarr open ftp://, s3:// and other addresses.
     "log_dir": re.compile(r"(?!.*://).*"),
+    "store": re.compile(r"(?!.*://).*"),
 }
 
 # Why some names that people do use are not let in; anything else is simply not in the table.

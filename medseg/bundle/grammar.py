@@ -80,6 +80,8 @@ def import_problem(statement: ast.Import | ast.ImportFrom) -> str | None:
     alias = statement.names[0]
     if len(statement.names) > 1 or alias.name == "*":
         return "imports several things at once"
+    if (alias.asname or alias.name) in _PYTHONS:
+        return f"gives {alias.asname or alias.name!r} another meaning"
     if isinstance(statement, ast.Import):
         return _module_problem(alias.name)
     name = f"{statement.module or ''}.{alias.name}"
@@ -91,7 +93,9 @@ def import_problem(statement: ast.Import | ast.ImportFrom) -> str | None:
 
 
 def _module_problem(name: str) -> str | None:
-    known = name in MODULES or name.startswith("medseg.") or name in own_names()
+    # A room of medseg; `medseg.__main__` would start the program anew.
+    ours = name.startswith("medseg.") and not any(part.startswith("_") for part in name.split("."))
+    known = name in MODULES or ours or name in own_names()
     return None if known else f"imports {name}, which {why_denied(name)}"
 
 

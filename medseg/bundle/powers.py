@@ -110,7 +110,8 @@ def _written(config: dict[str, Any], id_: str, value: dict[Any, Any]) -> Iterato
         except UnknownError:
             text = ""
         if text is not None and not (isinstance(text, str) and text and WRITTEN[name].fullmatch(text)):
-            what = "may write elsewhere than to a folder here" if name == "log_dir" else "is no name of a weights file"
+            is_file = "name" in name
+            what = "is no name of a weights file" if is_file else "may write elsewhere than to a folder here"
             yield place, f"{name}={value[name]!r} {what}"
 
 

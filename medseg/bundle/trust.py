@@ -29,6 +29,7 @@ from medseg.record import write_text_atomically
 _META = "_meta_"
 # What a run leaves in a bundle's folder is no part of the bundle.
 _NOT_OURS = frozenset({"runs", "eval", "__pycache__", ".git"})
+_CODE = frozenset({".py", ".pyd", ".so", ".dylib", ".dll", ".zip", ".egg"})
 _BLOCK = 1 << 20
 
 
@@ -82,13 +83,13 @@ def require_trust(composition: Composition, *, trust: bool = False) -> bool:
 def fingerprint(composition: Composition, powers: list[Power]) -> str:
     """The sha256 that trust is remembered by.
 
-    It covers every file of the bundle, the presets and the run that were laid over it, and, of the overrides on the
-    command line, those that can execute something.
+    It covers every file of the bundle but what runs leave in it, its code wherever that is, the presets and the run
+    that were laid over it, and, of the overrides on the command line, those that can execute something.
     """
     root, digest = composition.bundle_root, hashlib.sha256()
     for path in sorted(root.rglob("*")):
         shown = path.relative_to(root)
-        if path.is_file() and not _NOT_OURS.intersection(shown.parts):
+        if path.is_file() and (path.suffix.lower() in _CODE or not _NOT_OURS.intersection(shown.parts)):
             digest.update(f"{shown.as_posix()}\0{_sha256(path)}\0".encode())
     others = {d.path for d in composition.sources.values() if not d.path.is_relative_to(root)}
     for text in sorted({_sha256(path) for path in others}):

@@ -191,6 +191,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
         "+imports: [$import os]\nx: {_target_: TensorBoardStatsHandler, log_dir: $os.environ.get('A')}",
         "may write elsewhere than to a folder here",
     ),
+    "a store at an address": ("x: {_target_: ZarrAvgMerger, store: 's3://a/b'}", "may write elsewhere"),
     "a checkpoint that a shell reads": (
         "x: {_target_: CheckpointSaver, save_dir: /home, save_dict: {}, final_filename: .profile}",
         "is no name of a weights file",
@@ -356,6 +357,12 @@ HOSTILE: dict[str, tuple[str, str]] = {
         "is no expression",
     ),
     "$import in a component": ("x: {_target_: torch.nn.ReLU, inplace: $import os}", "outside of `imports`"),
+    "$import of the program itself": ("+imports: [$import medseg.__main__]", "imports medseg.__main__"),
+    "$import under a name of Python": (
+        "+imports: [$from os.path import join as max]\n"
+        "x: {_target_: TensorBoardStatsHandler, log_dir: \"$max('ftp://a', 'b')\"}",
+        "gives 'max' another meaning",
+    ),
     "$import relative": ("+imports: ['$from . import evil']", "depends on who asks"),
     # --- by macros ---------------------------------------------------------------------------------------------
     "% outside file": ("x: '%../../evil.yaml::a'", "reads a config file that is not checked"),

@@ -77,6 +77,25 @@ def test_a_suite_refuses_a_hostile_bundle_and_no_module_of_its_folder_is_importe
     assert not canary.exists()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "label_convention: \"$__import__('os').system('touch CANARY')\"",
+        "label_convention: !!python/object/apply:os.system [touch CANARY]",
+        "label_convention: {liver: \"$__import__('os').system('touch CANARY')\"}",
+    ],
+)
+def test_regions_of_a_hostile_bundle_are_text(tmp_path: Path, canary: Path, text: str) -> None:
+    """`medseg evaluate --regions BUNDLE/configs/common.yaml`, which is all that it takes of a bundle."""
+    from medseg.cli.regions import read_regions
+
+    (tmp_path / "common.yaml").write_text(text.replace("CANARY", str(canary)) + "\n")
+    with pytest.raises(ConfigError) as refused:
+        read_regions(str(tmp_path / "common.yaml"))
+    assert "\n" not in str(refused.value)
+    assert not canary.exists()
+
+
 def test_a_bundle_that_comes_as_a_zip_is_unpacked_and_no_more(
     make_bundle: Callable[..., Path], tmp_path: Path, canary: Path
 ) -> None:

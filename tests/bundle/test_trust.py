@@ -78,6 +78,9 @@ def test_what_runs_leave_in_the_bundle_does_not_count(make_bundle: Callable[...,
     (root / "runs").mkdir()
     (root / "runs" / "log.txt").write_text("1")
     assert require_trust(compose(root, "train"))
+    (root / "runs" / "net.py").write_text("1")  # which a config could name
+    with pytest.raises(TrustError):
+        require_trust(compose(root, "train"))
 
 
 def test_overrides_do_not_undo_trust_unless_they_can_execute_something(make_bundle: Callable[..., Path]) -> None:
