@@ -37,11 +37,16 @@ def document(name: str, *, kicker: str, cards: Iterable[Card], sections: Sequenc
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<link rel="icon" href="data:,">\n'
         f"<title>{escape(name)}: report</title>\n<style>\n{_asset(*STYLES)}</style>\n</head>\n<body>\n"
-        f"<header><p>{escape(kicker)}</p><h1>{escape(name)}</h1>{_cards(cards)}</header>\n"
+        f"<header><p>{escape(kicker)}</p><h1>{_broken(name)}</h1>{_cards(cards)}</header>\n"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n'
         f"<main>\n{chr(10).join(parts)}\n</main>\n<footer>{NOT_CLINICAL}</footer>\n"
         f"<script>{script}</script>\n</body>\n</html>\n"
     )
+
+
+def _broken(name: str) -> str:
+    """A name that breaks after its underscores where the window is narrow."""
+    return escape(name).replace("_", "_<wbr>")
 
 
 def _asset(*names: str) -> str:

@@ -20,7 +20,7 @@ MakeRun = Callable[..., Path]
 class Page(HTMLParser):
     """Checks that tags nest and collects ids, attributes and text."""
 
-    VOID = frozenset(("meta", "link", "input", "line", "circle", "path", "rect", "image", "img", "br"))
+    VOID = frozenset(("meta", "link", "input", "line", "circle", "path", "rect", "image", "img", "br", "wbr"))
 
     def __init__(self, html: str) -> None:
         super().__init__()
