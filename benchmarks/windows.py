@@ -4,24 +4,24 @@ Run: python benchmarks/windows.py [--classes 3 25] [--shape 240 240 155] [--wind
      python benchmarks/windows.py --native
 
 With --native: 14 classes of scores at 1.5 mm onto a grid of 512x512x99 voxels and their argmax, by torch's interpolate
-and argmax and by medseg's kernel.
+and argmax, by nnU-Net's 3D path of order 1 where that is installed, and by medseg's kernel.
 
 The network is a stub: it hands out scores that were made before (float32, different in every voxel and class), so that
 what is timed is the work around it. Both get the same image, the same windows and weights, and as many threads. The
 run fails when more than one label in a million differs. Memory is the peak of the resident set above its level before
-the call; one window's scores, which the stub makes afresh each time as a network does, are in both figures, and
-stderr says how much they are.
+the call. Neither the network's time nor its memory counts: the stub writes into memory that it took before. One
+window's scores, which a network holds beside all of that, are said on stderr.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import gc
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -29,9 +29,11 @@ from monai.inferers import sliding_window_inference
 from side_by_side import HEADER, Cost, cost_in_turn, peak_mb, print_row
 
 from medseg.inference import SlidingWindow
-from medseg.kernels.native_labels import resampled_argmax, taps_at
+from medseg.kernels.native_labels import AxisTaps, resampled_argmax, taps_at
 
 AGREE = 1e-6  # of the voxels
+NNUNET = find_spec("nnunetv2") is not None
+Peer = Callable[[torch.Tensor, tuple[int, int, int]], np.ndarray]
 
 
 class StubNetwork:
@@ -41,14 +43,15 @@ class StubNetwork:
         generator = torch.Generator().manual_seed(0)
         coarse = torch.randn(1, classes, *(side // 8 for side in window), generator=generator)
         self.scores = torch.nn.functional.interpolate(coarse, window, mode="trilinear")
+        self.out = self.scores.clone()
         self.seconds, self.clock = 0.0, time.perf_counter
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
-        """The scores, moved by what is in the window's corner; a fresh tensor, as a network gives one."""
+        """The scores, moved by what is in the window's corner; good until the next call."""
         start = self.clock()
-        scores = self.scores + windows[:, :1, :1, :1, :1]
+        torch.add(self.scores, windows[:, :1, :1, :1, :1], out=self.out)
         self.seconds += self.clock() - start
-        return scores
+        return self.out
 
 
 def compare(classes: int, shape: list[int], window: list[int], *, repeats: int, processor_time: bool) -> None:
@@ -75,11 +78,10 @@ def compare(classes: int, shape: list[int], window: list[int], *, repeats: int, 
         *costs,
         agreement=f"{differing:.0e} of the labels differ",
     )
-    alone = peak_mb(functools.partial(network, image[:, :, :1, :1, :1]))
     plan = infer.predict_labels(image, network)
     print(
-        f"one window's scores: {alone:.0f} MB, in both figures; medseg predicted {plan.plan.predicted_mb:.0f} MB for "
-        f"the process and held {plan.peak_mb:.0f}",
+        f"one window's scores: {network.out.nbytes / 2**20:.0f} MB, in neither figure; medseg predicted "
+        f"{plan.plan.predicted_mb:.0f} MB for the process and held {plan.peak_mb:.0f}",
         file=sys.stderr,
         flush=True,
     )
@@ -90,22 +92,47 @@ def compare_native(*, repeats: int) -> None:
     coarse = torch.randn(1, 14, 12, 12, 12, generator=torch.Generator().manual_seed(0))  # organs of some centimetres
     scores = torch.nn.functional.interpolate(coarse, (191, 191, 198), mode="trilinear")
     native = (512, 512, 99)
-    taps = tuple(taps_at(np.linspace(0, size - 1, count)) for size, count in zip(scores.shape[2:], native, strict=True))
+    peers = {"torch": (by_torch, np.linspace)} | ({"nnU-Net, order 1": (by_nnunet, between_voxels)} if NNUNET else {})
+    for name, (peer, positions) in peers.items():
+        taps = tuple(
+            taps_at(positions(0, size - 1, count)) for size, count in zip(scores.shape[2:], native, strict=True)
+        )
 
-    def theirs() -> np.ndarray:
-        fine = torch.nn.functional.interpolate(scores, native, mode="trilinear", align_corners=True)
-        return fine[0].argmax(0).to(torch.uint8).numpy()
+        def theirs(peer: Peer = peer) -> np.ndarray:
+            return peer(scores, native)
 
-    def ours() -> np.ndarray:
-        labels = np.zeros(native, np.uint8)
-        resampled_argmax(scores[0].numpy(), taps, labels, threads=torch.get_num_threads())
-        return labels
+        def ours(taps: AxisTaps = taps) -> np.ndarray:
+            labels = np.zeros(native, np.uint8)
+            resampled_argmax(scores[0].numpy(), taps, labels, threads=torch.get_num_threads())
+            return labels
 
-    differing = float(np.mean(theirs() != ours()))
-    if differing > AGREE:
-        sys.exit(f"native grid: {differing:.1e} of the labels differ")
-    costs = cost_in_turn(theirs, ours, repeats=repeats)
-    print_row("14 classes to 512x512x99, argmax (torch)", *costs, agreement=f"{differing:.0e} of the labels differ")
+        differing = float(np.mean(theirs() != ours()))
+        if differing > AGREE:
+            sys.exit(f"native grid, {name}: {differing:.1e} of the labels differ")
+        costs = cost_in_turn(theirs, ours, repeats=repeats)
+        agreement = f"{differing:.0e} of the labels differ"
+        print_row(f"14 classes to 512x512x99, argmax ({name})", *costs, agreement=agreement)
+
+
+def by_torch(scores: torch.Tensor, native: tuple[int, int, int]) -> np.ndarray:
+    """Corners of both grids in the same place."""
+    fine = torch.nn.functional.interpolate(scores, native, mode="trilinear", align_corners=True)
+    return fine[0].argmax(0).to(torch.uint8).numpy()
+
+
+def by_nnunet(scores: torch.Tensor, native: tuple[int, int, int]) -> np.ndarray:
+    """What its export does with order 1 and no axis apart: all classes in float64, one by one, then the argmax."""
+    from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
+
+    spacing = (1.0, 1.0, 1.0)  # says only whether an axis is interpolated apart, which is switched off
+    fine = resample_data_or_seg_to_shape(scores[0].numpy(), native, spacing, spacing, order=1, force_separate_z=False)
+    return fine.argmax(0).astype(np.uint8)
+
+
+def between_voxels(first: int, last: int, count: int) -> np.ndarray:
+    """Where the voxels lie when the edges of both grids are in the same place."""
+    size = last - first + 1
+    return ((np.arange(count) + 0.5) * size / count - 0.5).clip(first, last)
 
 
 def measure(call: Callable[[], object], network: StubNetwork, *, repeats: int) -> Cost:

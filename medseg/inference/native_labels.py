@@ -11,7 +11,7 @@ import torch
 from medseg.inference.native_grid import NativeGrid, empty_class_map
 from medseg.inference.tile_merge import LastVisit
 from medseg.inference.tile_padding import Merged, TilePadding
-from medseg.kernels.merge import add_window, best_class, mean_window
+from medseg.kernels.merge import add_window, best_class, divide
 from medseg.kernels.native_labels import AxisTaps, resampled_argmax, resampled_threshold, taps_at
 from medseg.kernels.resample import Taps
 
@@ -86,11 +86,11 @@ def warm_up(threshold: float | None, *, exclusive: bool = False) -> None:
     scores, weights, at = np.ones((2, 2, 2, 2), np.float32), np.ones((2, 2, 2), np.float32), (0, 0, 0)
     for fresh in (True, False):
         add_window(scores, weights, scores.copy(), read=at, write=at, size=(1, 1, 1), fresh=fresh)
-    mean_window(scores, weights, scores.copy(), weights, read=at, write=at)
+    divide(scores.copy(), weights)
+    best_class(scores, weights, None, weights, np.empty((2, 2, 2), np.uint8), read=at, size=(2, 2, 2))
     taps, stored = (taps_at(np.arange(2.0)),) * 3, np.empty((2, 3, 3, 3), np.uint8)
     for labels in (stored[:, :2, :2, :2], stored.ravel()[:16].reshape(2, 2, 2, 2)):  # parts of a map, and whole ones
         if threshold is None or exclusive:
-            best_class(scores, weights, None, weights, labels[0], read=at)
             resampled_argmax(scores, taps, labels[0])
         if threshold is not None:
             resampled_threshold(scores, taps, labels, threshold=threshold)

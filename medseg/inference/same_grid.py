@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from medseg.errors import ConfigError
@@ -48,21 +50,25 @@ class SameGridLabels:
         high = [min(a + n, b) for a, n, (_, b) in zip(visit.first, visit.size, self._bounds, strict=True)]
         if any(b <= a for a, b in zip(low, high, strict=True)):
             return
-        x, y, z = (a - first for a, first in zip(low, visit.first, strict=True))
-        out = self._along[tuple(slice(a - s, b - s) for a, b, s in zip(low, high, self._start, strict=True))]
+        labels = self._labels_of(visit)
+        source = tuple(slice(a - f, b - f) for a, b, f in zip(low, high, visit.first, strict=True))
+        target = tuple(slice(a - f, b - f) for a, b, f in zip(low, high, self._start, strict=True))
+        self._along[target] = labels[source]
+
+    def _labels_of(self, visit: LastVisit) -> npt.NDArray[np.integer]:
         if visit.scores.device.type != "cpu":
-            labels = best_class_on_device(visit)
-            out[...] = labels[place((x, y, z), (out.shape[0], out.shape[1], out.shape[2]))].cpu().numpy()
-            return
-        sums = None if visit.fresh or visit.sums is None else visit.sums.numpy()
-        parts, finite = (visit.scores.numpy(), visit.weights.numpy(), sums, visit.count.numpy(), out), list[bool]()
-        read = (visit.read[0] + x, visit.read[1] + y, visit.read[2] + z)
+            return best_class_on_device(visit).cpu().numpy()
+        labels, finite = np.empty(visit.size, self.labels.dtype), list[bool]()
+        sums = None if visit.sums is None else visit.sums.numpy()
+        parts = (visit.scores.numpy(), visit.weights.numpy(), sums, visit.count.numpy(), labels)
 
         def decide(first: int, last: int) -> None:
-            finite.append(best_class(*parts, read=read, skip=(x, y, z), planes=(first, last)))
+            planes = (first, last)
+            finite.append(best_class(*parts, read=visit.read, write=visit.write, size=visit.part, planes=planes))
 
-        run_slabs(decide, len(out), threads=self.threads)
+        run_slabs(decide, len(labels), threads=self.threads)
         check_finite(all(finite))
+        return labels
 
 
 def best_class_on_device(visit: LastVisit) -> torch.Tensor:
@@ -71,10 +77,9 @@ def best_class_on_device(visit: LastVisit) -> torch.Tensor:
     Raises:
         NumericError: A mean score is not finite.
     """
-    source = place(visit.read, visit.size)
-    part, weights = visit.scores[(slice(None), *source)], visit.weights[source]
-    sums = torch.empty_like(part) if visit.sums is None else visit.sums
-    add_on_device(part, weights, sums, fresh=visit.fresh)
-    sums.div_(visit.count)
-    check_finite(bool(torch.isfinite(sums.sum(dtype=torch.float64))))
+    source = place(visit.read, visit.part)
+    scores, weights = visit.scores[(slice(None), *source)], visit.weights[source]
+    sums = torch.empty_like(scores) if visit.sums is None else visit.sums
+    add_on_device(scores, weights, sums[(slice(None), *place(visit.write, visit.part))], fresh=visit.sums is None)
+    check_finite(bool(torch.isfinite(sums.div_(visit.count).sum(dtype=torch.float64))))
     return sums.argmax(0).to(torch.int32)

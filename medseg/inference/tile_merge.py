@@ -20,17 +20,18 @@ Activation = Literal["none", "sigmoid", "softmax"]
 
 
 class LastVisit(NamedTuple):
-    """A tile and the last window that touches it: its mean is `(sums + scores * weights) / count`."""
+    """A tile and its last window. With a margin its sums are complete; without one the window is still to be added."""
 
     tile: Tile
     first: Shape  # its first voxel in the scan
     size: Shape  # its voxels (x, y, z)
-    sums: torch.Tensor | None  # (C, *held size) of the windows before; may be written; None where none are held
-    fresh: bool  # whether no window came before, so that the sums have whatever values
-    read: Shape  # the tile's first voxel in the window
+    sums: torch.Tensor | None  # (C, *held size), may be written; None where none are held
+    count: torch.Tensor  # the sum of the weights of all windows in the tile
     scores: torch.Tensor  # the window's, (C, x, y, z)
     weights: torch.Tensor  # the window's, (x, y, z)
-    count: torch.Tensor  # the sum of the weights of all windows in the tile
+    read: Shape  # the first voxel that the window covers, in the window
+    write: Shape  # the same voxel in the tile
+    part: Shape  # voxels that the window covers
 
 
 class TileMerge:
@@ -61,35 +62,48 @@ class TileMerge:
         scores, weights = weighted(scores, self.weights)
         window = self.tiling.windows[number]
         for tile, sums, fresh in opened(self.tiling, self.store, number, margin=self.margin):
-            first, size = self.tiling.box(tile)
-            read = read_of(first, window)
-            if self.tiling.visits[tile][-1] == number:
-                count = self._count(tile)
-                yield LastVisit(tile, first, size, sums, fresh, read, scores, weights, count)
-            elif sums is not None:
-                self._sum(sums, scores, weights, read=read, size=size, fresh=fresh)
+            (first, size), (begin, part) = self.tiling.box(tile), self.tiling.part(tile, window)
+            read, write = offset(begin, window), offset(begin, first)
+            last = self.tiling.visits[tile][-1] == number
+            if sums is not None and (self.margin or not last):
+                self._sum(sums, scores, weights, read=read, write=write, size=part, fresh=fresh)
+            if last:
+                yield LastVisit(tile, first, size, sums, self._count(tile), scores, weights, read, write, part)
             del sums  # the store may let go of it to make room for the next one
 
     def _count(self, tile: Tile) -> torch.Tensor:
         first, size = self.tiling.box(tile)
         count = torch.zeros(size, device=self.weights.device)
         for number in self.tiling.visits[tile]:
-            count += self.weights[place(read_of(first, self.tiling.windows[number]), size)]
+            window = self.tiling.windows[number]
+            begin, part = self.tiling.part(tile, window)
+            count[place(offset(begin, first), part)] += self.weights[place(offset(begin, window), part)]
         return count
 
     def _sum(
-        self, sums: torch.Tensor, scores: torch.Tensor, weights: torch.Tensor, *, read: Shape, size: Shape, fresh: bool
+        self,
+        sums: torch.Tensor,
+        scores: torch.Tensor,
+        weights: torch.Tensor,
+        *,
+        read: Shape,
+        write: Shape,
+        size: Shape,
+        fresh: bool,
     ) -> None:
-        write = (self.margin,) * 3
+        x, y, z = (begin + self.margin for begin in write)
+        if fresh:  # a window covers all of a tile but on the last axis
+            sums[..., :z].zero_()
+            sums[..., z + size[2] :].zero_()
         if sums.device.type == "cpu":
             parts = (scores.numpy(), weights.numpy(), sums.numpy())
             run_slabs(
-                lambda a, b: add_window(*parts, read=read, write=write, size=size, fresh=fresh, channels=(a, b)),
+                lambda a, b: add_window(*parts, read=read, write=(x, y, z), size=size, fresh=fresh, channels=(a, b)),
                 len(scores),
                 threads=self.threads,
             )
             return
-        core, source = sums[(slice(None), *place(write, size))], place(read, size)
+        core, source = sums[(slice(None), *place((x, y, z), size))], place(read, size)
         add_on_device(scores[(slice(None), *source)], weights[source], core, fresh=fresh)
 
 
@@ -137,9 +151,9 @@ def check_finite(finite: bool) -> None:
         raise NumericError(msg)
 
 
-def read_of(first: Shape, window: Shape) -> Shape:
-    """Where a voxel of the scan is in the window that starts here."""
-    return first[0] - window[0], first[1] - window[1], first[2] - window[2]
+def offset(voxel: Shape, first: Shape) -> Shape:
+    """Where a voxel of the scan is in a box that begins here."""
+    return voxel[0] - first[0], voxel[1] - first[1], voxel[2] - first[2]
 
 
 def place(first: Shape, size: Shape) -> tuple[slice, slice, slice]:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import torch
 
-from medseg.inference.tile_merge import Activation, LastVisit, add_on_device, check_finite, place
+from medseg.inference.tile_merge import Activation, LastVisit, check_finite, place
 from medseg.inference.tile_store import TileStore
 from medseg.inference.tiling import Tile, Tiling
 from medseg.inference.windows import Shape
-from medseg.kernels.merge import mean_window
+from medseg.kernels.merge import divide
 from medseg.kernels.resample import run_slabs
 
 _FLOAT = 4
@@ -101,25 +101,21 @@ class TilePadding:
 
 def _mean(visit: LastVisit, threads: int) -> torch.Tensor:
     """The mean scores, in the memory of the sums."""
-    sums, scores, weights, count = visit.sums, visit.scores, visit.weights, visit.count
-    if sums is None:
+    if visit.sums is None:
         msg = "tile padding: the merge has no margin."
         raise RuntimeError(msg)
-    if sums.device.type == "cpu":
-        parts, finite = (scores.numpy(), weights.numpy(), sums.numpy(), count.numpy()), list[bool]()
-
-        def divide(first: int, last: int) -> None:
-            channels = (first, last)
-            finite.append(mean_window(*parts, read=visit.read, write=(1, 1, 1), fresh=visit.fresh, channels=channels))
-
-        run_slabs(divide, len(scores), threads=threads)
+    if visit.sums.device.type == "cpu":
+        sums, count, finite = visit.sums.numpy(), visit.count.numpy(), list[bool]()
+        run_slabs(
+            lambda a, b: finite.append(divide(sums, count, start=(1, 1, 1), channels=(a, b))),
+            len(sums),
+            threads=threads,
+        )
         check_finite(all(finite))
-        return sums
-    source, core = place(visit.read, visit.size), sums[(slice(None), *place((1, 1, 1), visit.size))]
-    add_on_device(scores[(slice(None), *source)], weights[source], core, fresh=visit.fresh)
-    core.div_(count)
-    check_finite(bool(torch.isfinite(core.sum(dtype=torch.float64))))
-    return sums
+    else:
+        core = visit.sums[(slice(None), *place((1, 1, 1), visit.size))]
+        check_finite(bool(torch.isfinite(core.div_(visit.count).sum(dtype=torch.float64))))
+    return visit.sums
 
 
 def _activate(scores: torch.Tensor, activation: Activation) -> None:

@@ -149,7 +149,8 @@ def _empty(count: int, device: torch.device) -> torch.Tensor:
     """
     if device.type != "cpu" or count < _OWN_PAGES:
         return torch.empty(count // _FLOAT, dtype=torch.float32, device=device)
-    pages = mmap.mmap(-1, count)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    pages = mmap.mmap(-1, count, **private)  # shared ones are never huge
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a kernel without huge pages
             pages.madvise(mmap.MADV_HUGEPAGE)

@@ -15,7 +15,7 @@ Tile = tuple[int, int, int]  # number along each axis
 
 @dataclass(frozen=True)
 class Tiling:
-    """A scan cut wherever a window begins or ends.
+    """A scan cut wherever a window begins or ends, so that tiles are complete as early as they can be.
 
     Attributes:
         image_size: Voxels of the scan, no axis shorter than a window.
@@ -46,12 +46,15 @@ class Tiling:
 
     @cached_property
     def cuts(self) -> tuple[list[int], list[int], list[int]]:
-        """Where tiles begin along each axis, and where the last one ends."""
+        """Where tiles begin along each axis, and where the last one ends.
+
+        Where the last axis is walked fastest, it is not cut: rows are read whole, as they lie in memory.
+        """
         x, y, z = (
             sorted({*starts, *(start + side for start in starts)})
             for starts, side in zip(self.starts, self.size, strict=True)
         )
-        return x, y, z
+        return x, y, [0, self.image_size[2]] if self.order[2] == 2 else z
 
     @cached_property
     def windows(self) -> list[Shape]:
@@ -67,7 +70,7 @@ class Tiling:
     def tiles_of(self, window: Shape) -> Iterator[Tile]:
         """The tiles in a window, in an order in which a tile comes after its lower neighbours."""
         ranges = [
-            range(bisect.bisect_left(cuts, start), bisect.bisect_left(cuts, start + side))
+            range(bisect.bisect_right(cuts, start) - 1, bisect.bisect_left(cuts, start + side))
             for cuts, start, side in zip(self.cuts, window, self.size, strict=True)
         ]
         yield from product(*ranges)
@@ -86,6 +89,14 @@ class Tiling:
         first = [cuts[number] for cuts, number in zip(self.cuts, tile, strict=True)]
         last = [cuts[number + 1] for cuts, number in zip(self.cuts, tile, strict=True)]
         return (first[0], first[1], first[2]), (last[0] - first[0], last[1] - first[1], last[2] - first[2])
+
+    def part(self, tile: Tile, window: Shape) -> tuple[Shape, Shape]:
+        """The first voxel of what a window covers of a tile, and its voxels."""
+        low, size = self.box(tile)
+        x, y, z = (max(begin, start) for begin, start in zip(low, window, strict=True))
+        ends = (min(a + n, b + side) for a, n, b, side in zip(low, size, window, self.size, strict=True))
+        nx, ny, nz = (end - begin for begin, end in zip((x, y, z), ends, strict=True))
+        return (x, y, z), (nx, ny, nz)
 
     def is_last(self, tile: Tile, axis: int) -> bool:
         """Whether the scan ends with this tile along the axis."""

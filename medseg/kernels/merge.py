@@ -1,4 +1,4 @@
-"""Scores of overlapping windows: weighted sums, and in one pass with the last window their mean or its best class."""
+"""Scores of overlapping windows: their weighted sums, the mean, and with the last window its best class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from medseg.kernels.jit import jit_ieee
 
 Floats = npt.NDArray[np.float32]
 Place = tuple[int, int, int]
-_LARGEST = np.float32(np.finfo(np.float32).max)
+Labels = npt.NDArray[Any]
+_MAGNITUDE, _INFINITY = np.int32(0x7FFFFFFF), np.int32(0x7F800000)  # of the bits of a float32
 
 
 @jit_ieee
@@ -53,36 +54,20 @@ def _set(
 
 
 @jit_ieee
-def _mean(
-    scores: Floats,
-    weights: Floats,
-    total: Floats,
-    count: Floats,
-    read: Place,
-    write: Place,
-    fresh: bool,
-    first: int,
-    last: int,
-) -> bool:
+def _mean(total: Floats, count: Floats, start: Place, first: int, last: int) -> bool:
     nx, ny, nz = np.uint64(count.shape[0]), np.uint64(count.shape[1]), np.uint64(count.shape[2])
-    rx, ry, rz = np.uint64(read[0]), np.uint64(read[1]), np.uint64(read[2])
-    wx, wy, wz = np.uint64(write[0]), np.uint64(write[1]), np.uint64(write[2])
-    strange = 0
+    sx, sy, sz = np.uint64(start[0]), np.uint64(start[1]), np.uint64(start[2])
+    largest = np.int32(0)
     for channel in range(first, last):
         for x in range(nx):
             for y in range(ny):
-                row, share, out, whole = (
-                    scores[channel, rx + x, ry + y],
-                    weights[rx + x, ry + y],
-                    total[channel, wx + x, wy + y],
-                    count[x, y],
-                )
+                row, share = total[channel, sx + x, sy + y], count[x, y]
                 for z in range(nz):
-                    value = row[rz + z] * share[rz + z]
-                    value = (value if fresh else out[wz + z] + value) / whole[z]
-                    out[wz + z] = value
-                    strange |= not abs(value) <= _LARGEST
-    return strange == 0
+                    row[sz + z] /= share[z]
+                bits = row.view(np.int32)
+                for z in range(nz):
+                    largest = max(largest, bits[sz + z] & _MAGNITUDE)
+    return largest < _INFINITY
 
 
 @jit_ieee
@@ -92,45 +77,46 @@ def _best(
     total: Floats,
     count: Floats,
     read: Place,
-    skip: Place,
-    fresh: bool,
-    out: npt.NDArray[Any],
+    write: Place,
+    size: Place,
+    alone: bool,
     first: int,
     last: int,
+    out: Labels,
 ) -> bool:
-    ny, nz = np.uint64(out.shape[1]), np.uint64(out.shape[2])
+    px, py, pz = np.uint64(size[0]), np.uint64(size[1]), np.uint64(size[2])
     rx, ry, rz = np.uint64(read[0]), np.uint64(read[1]), np.uint64(read[2])
-    sx, sy, sz = np.uint64(skip[0]), np.uint64(skip[1]), np.uint64(skip[2])
-    line, best = np.empty(nz, dtype=np.float32), np.empty((ny, nz), dtype=np.float32)
-    which = np.empty((ny, nz), dtype=np.int32)
-    strange = 0
+    wx, wy, wz = np.uint64(write[0]), np.uint64(write[1]), np.uint64(write[2])
+    ny, nz = count.shape[1], count.shape[2]
+    products, best = np.empty((ny, nz), dtype=np.float32), np.empty(ny * nz, dtype=np.float32)
+    means, which = np.empty(ny * nz, dtype=np.float32), np.empty(ny * nz, dtype=np.int32)
+    bits, largest = means.view(np.int32), np.int32(0)
     for x in range(np.uint64(first), np.uint64(last)):
-        best[:] = -np.inf
-        which[:] = 0
+        whole, inside = count[x].reshape(-1), wx <= x < wx + px
+        best[:], which[:] = -np.inf, 0
         for channel in range(scores.shape[0]):
-            for y in range(ny):
-                row, share, whole = (
-                    scores[channel, rx + x, ry + y],
-                    weights[rx + x, ry + y],
-                    count[sx + x, sy + y],
-                )
-                if fresh:
-                    for z in range(nz):
-                        line[z] = row[rz + z] * share[rz + z] / whole[sz + z]
+            plane = products if alone else total[channel, x]
+            for y in range(py if inside else np.uint64(0)):
+                row, share, sums = scores[channel, rx + x - wx, ry + y], weights[rx + x - wx, ry + y], plane[wy + y]
+                if alone:
+                    for z in range(pz):
+                        sums[wz + z] = row[rz + z] * share[rz + z]
                 else:
-                    sums = total[channel, sx + x, sy + y]
-                    for z in range(nz):
-                        line[z] = (sums[sz + z] + row[rz + z] * share[rz + z]) / whole[sz + z]
-                top, label = best[y], which[y]
-                for z in range(nz):
-                    value = line[z]
-                    strange |= not abs(value) <= _LARGEST
-                    label[z] = channel if value > top[z] else label[z]
-                    top[z] = value if value > top[z] else top[z]
+                    for z in range(pz):
+                        sums[wz + z] += row[rz + z] * share[rz + z]
+            flat, label = plane.reshape(-1), np.int32(channel)
+            for voxel in range(means.size):
+                means[voxel] = flat[voxel] / whole[voxel]
+            for voxel in range(means.size):
+                largest = max(largest, bits[voxel] & _MAGNITUDE)
+            for voxel in range(means.size):
+                more = means[voxel] > best[voxel]
+                which[voxel] = label if more else which[voxel]
+                best[voxel] = means[voxel] if more else best[voxel]
         for y in range(ny):
             for z in range(nz):
-                out[x, y, z] = which[y, z]
-    return strange == 0
+                out[x, y, z] = which[y * nz + z]
+    return largest < _INFINITY
 
 
 def add_window(
@@ -168,38 +154,15 @@ def add_window(
     (_set if fresh else _add)(scores, weights, total, read, write, size, first, last)
 
 
-def mean_window(
-    scores: Floats,
-    weights: Floats,
-    total: Floats,
-    count: Floats,
-    *,
-    read: Place,
-    write: Place,
-    fresh: bool = False,
-    channels: tuple[int, int] | None = None,
-) -> bool:
-    """Add the last window to a part of the sums, and divide them; whether all of that is finite.
+def divide(total: Floats, count: Floats, *, start: Place = (0, 0, 0), channels: tuple[int, int] | None = None) -> bool:
+    """Divide a part of the sums `(C, X, Y, Z)` by the weights `(x, y, z)` of that part; whether all of it is finite.
 
-    Rounded as `add_window` and `total /= count` one after the other would.
-
-    Args:
-        scores: Shape `(C, x, y, z)`, C-contiguous, float32.
-        weights: Shape `(x, y, z)`, likewise.
-        total: The sums, `(C or more, X, Y, Z)`, likewise; written.
-        count: The sum of the weights of all windows in this part, and its size; likewise.
-        read: First voxel of the part in the window.
-        write: First voxel of the part in the sums.
-        fresh: Whether this is the only window, so that these voxels of the sums hold nothing yet.
-        channels: As in `add_window`.
-
-    Example:
-        >>> total, count = np.full((1, 1, 1, 2), 6, np.float32), np.array([[[2, 0]]], np.float32)
-        >>> mean_window(total, count, total, count, read=(0, 0, 0), write=(0, 0, 0)), total.ravel().tolist()
-        (False, [9.0, inf])
+    >>> total = np.full((1, 1, 1, 2), 6, np.float32)
+    >>> divide(total, np.array([[[2, 0]]], np.float32)), total.ravel().tolist()
+    (False, [3.0, inf])
     """
-    first, last = channels or (0, len(scores))
-    return bool(_mean(scores, weights, total, count, read, write, fresh, first, last))
+    first, last = channels or (0, len(total))
+    return bool(_mean(total, count, start, first, last))
 
 
 def best_class(
@@ -207,25 +170,27 @@ def best_class(
     weights: Floats,
     total: Floats | None,
     count: Floats,
-    out: npt.NDArray[Any],
+    out: Labels,
     *,
     read: Place,
-    skip: Place = (0, 0, 0),
+    write: Place = (0, 0, 0),
+    size: Place,
     planes: tuple[int, int] | None = None,
 ) -> bool:
-    """The channel whose mean is highest, without ever writing the means; of equal ones, the first.
+    """Add the last window to its part of the sums, and find the channel with the highest mean; of equal ones, the first.
 
-    Rounded as `mean_window`.
+    Rounded as `add_window` and `divide`, in one pass over memory.
 
     Args:
-        scores: The last window's, shape `(C, x, y, z)`, C-contiguous, float32.
+        scores: The window's, shape `(C, x, y, z)`, C-contiguous, float32.
         weights: Shape `(x, y, z)`, likewise.
-        total: The sums of the windows before, `(C or more, X, Y, Z)`, likewise; None where this is the only one.
+        total: The sums, `(C, X, Y, Z)`, likewise; written. None where this window alone covers all of them.
         count: The sum of the weights of all windows, `(X, Y, Z)`, likewise.
-        out: Labels, any integer type that holds C - 1, any memory order; written.
-        read: First voxel of the labels in the window.
-        skip: First voxel of the labels in the sums.
-        planes: The first plane of the labels and the one after the last, so that threads can share the work; all.
+        out: Labels `(X, Y, Z)`, any integer type that holds C - 1, any memory order; written.
+        read: First voxel of the part in the window.
+        write: First voxel of the part in the sums.
+        size: Voxels of the part.
+        planes: The first plane of the sums and the one after the last, so that threads can share the work; all.
 
     Returns:
         Whether all means are finite.
@@ -233,10 +198,9 @@ def best_class(
     Example:
         >>> scores, ones = np.array([[[[1, 2]]], [[[3, 1]]]], np.float32), np.ones((1, 1, 2), np.float32)
         >>> labels = np.zeros((1, 1, 2), np.uint8)
-        >>> best_class(scores, ones, None, ones, labels, read=(0, 0, 0)), labels.ravel().tolist()
+        >>> best_class(scores, ones, None, ones, labels, read=(0, 0, 0), size=(1, 1, 2)), labels.ravel().tolist()
         (True, [1, 0])
     """
     first, last = planes or (0, len(out))
-    fresh = total is None
     sums = scores if total is None else total
-    return bool(_best(scores, weights, sums, count, read, skip, fresh, out, first, last))
+    return bool(_best(scores, weights, sums, count, read, write, size, total is None, first, last, out))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medseg.kernels.merge import add_window, best_class, mean_window
+from medseg.kernels.merge import add_window, best_class, divide
 
 
 @pytest.mark.parametrize("fresh", [False, True])
@@ -21,54 +21,44 @@ def test_a_part_is_added_as_numpy_adds_it(fresh, channels):
     assert np.array_equal(total, expected)
 
 
-def case(seed=0, *, channels=4):
-    """Scores, weights, sums and their weights, the part of each and its mean as numpy computes it."""
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
+def test_division_sees_what_is_not_finite_inside_the_part_only(strange):
+    total = np.full((2, 4, 4, 4), 6, np.float32)
+    total[1, 0, 0, 0] = strange
+    count = np.full((3, 3, 3), 3, np.float32)
+    assert divide(total, count, start=(1, 1, 1))
+    assert (total[:, 1:, 1:, 1:] == 2).all()
+    assert (total[0, 0] == 6).all()
+    assert not divide(total, count)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 9), st.booleans(), st.permutations(range(3)), st.booleans())
+def test_the_best_class_is_that_of_the_mean(seed, channels, alone, order, coarse):
     rng = np.random.default_rng(seed)
-    scores, weights = rng.standard_normal((channels, 6, 5, 40), np.float32), rng.random((6, 5, 40), np.float32)
-    total, count = rng.standard_normal((channels, 9, 9, 44), np.float32), rng.random((4, 3, 37), np.float32) + 1
-    source, target = np.s_[2:6, 1:4, 3:40], np.s_[4:8, 0:3, 5:42]
-    products = scores[(slice(None), *source)] * weights[source]
-    return scores, weights, total, count, products, (slice(None), *target)
-
-
-@pytest.mark.parametrize("fresh", [False, True])
-@pytest.mark.parametrize("channels", [None, (1, 3)])
-def test_the_mean_is_numpys(fresh, channels):
-    scores, weights, total, count, products, target = case()
-    expected, some = total.copy(), slice(*channels) if channels else slice(None)
-    mean = (products if fresh else total[target] + products) / count
-    expected[target][some] = mean[some]
-    assert mean_window(scores, weights, total, count, read=(2, 1, 3), write=(4, 0, 5), fresh=fresh, channels=channels)
-    assert np.array_equal(total, expected)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 9), st.booleans(), st.permutations(range(3)), st.integers(-2, 8))
-def test_the_best_class_is_that_of_the_mean(seed, channels, alone, order, digits):
-    scores, weights, total, count, products, target = case(seed, channels=channels)
-    if digits < 3:  # scores of few values, many of them alike
-        scores, weights, total, count = (
-            np.rint(part * 2).astype(np.float32) for part in (scores, weights, total, count)
-        )
-        products = scores[:, 2:6, 1:4, 3:40] * weights[2:6, 1:4, 3:40]
-    mean = (products if alone else total[target] + products) / count
-    stored = np.zeros([(4, 3, 37)[axis] for axis in order], np.uint8)
+    shape, read, write = (5, 4, 40), (2, 1, 3), (0, 0, 0) if alone else (1, 0, 3)
+    size = shape if alone else (3, 4, 33)
+    scores, weights = rng.standard_normal((channels, 8, 6, 50), np.float32), rng.random((8, 6, 50), np.float32)
+    total, count = rng.standard_normal((channels, *shape), np.float32), rng.random(shape, np.float32) + 1
+    if coarse:  # scores of few values, many of them alike
+        scores, weights, total, count = (np.rint(part).astype(np.float32) for part in (scores, weights, total, count))
+    source, target = (tuple(slice(a, a + n) for a, n in zip(start, size, strict=True)) for start in (read, write))
+    products, expected = scores[(slice(None), *source)] * weights[source], total * (not alone)
+    expected[(slice(None), *target)] += products
+    expected /= count
+    stored = np.zeros([shape[axis] for axis in order], np.uint16)
     out = stored.transpose(np.argsort(order))[::-1, :, ::-1]  # any memory order, reversed axes too
-    part = None if alone else np.ascontiguousarray(total[target])
-    for planes in ((0, 1), (1, 4)):
-        assert best_class(scores, weights, part, count, out, read=(2, 1, 3), planes=planes)
-    assert np.array_equal(out, mean.argmax(0))
-    inner = np.zeros((2, 1, 30), np.uint16)
-    assert best_class(scores, weights, part, count, inner, read=(3, 2, 8), skip=(1, 1, 5))
-    assert np.array_equal(inner, mean.argmax(0)[1:3, 1:2, 5:35])
+    for planes in ((0, 2), (2, 5)):
+        sums = None if alone else total
+        assert best_class(scores, weights, sums, count, out, read=read, write=write, size=size, planes=planes)
+    assert np.array_equal(out, expected.argmax(0))
 
 
 @pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_seen_inside_the_part_only(strange):
-    scores, weights, total, count, _, _ = case()
+def test_a_mean_that_is_not_finite_is_seen(strange):
+    scores, count = np.zeros((2, 3, 4, 20), np.float32), np.ones((2, 2, 17), np.float32)
     scores[1, 0, 0, 0] = strange
-    out = np.zeros((4, 3, 37), np.uint8)
-    assert mean_window(scores, weights, total.copy(), count, read=(2, 1, 3), write=(4, 0, 5))
-    assert best_class(scores, weights, total, count, out, read=(2, 1, 3))
-    assert not mean_window(scores, weights, total.copy(), count, read=(0, 0, 0), write=(4, 0, 5))
-    assert not best_class(scores, weights, total, count, out, read=(0, 0, 0))
+    for total in (None, np.zeros((2, 2, 2, 17), np.float32)):
+        parts = (scores, np.ones((3, 4, 20), np.float32), total, count, np.zeros((2, 2, 17), np.uint8))
+        assert best_class(*parts, read=(1, 1, 1), size=(2, 2, 17))
+        assert not best_class(*parts, read=(0, 0, 0), size=(2, 2, 17))
