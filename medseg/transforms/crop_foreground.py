@@ -50,7 +50,10 @@ class CropForeground(monai.transforms.CropForeground):
             return super().compute_bounding_box(img)
         voxels = img.detach().as_tensor() if isinstance(img, MetaTensor) else img.detach()
         some = voxels if self.channel_indices is None else voxels[list(self.channel_indices)]
-        box = box_above(some.numpy(), threads=torch.get_num_threads())
+        stored = some.numpy()
+        axes = sorted(range(1, 4), key=lambda axis: -stored.strides[axis])  # read as it lies in memory
+        found = box_above(stored.transpose(0, *axes), threads=torch.get_num_threads())
+        box = None if found is None else [found[axes.index(axis)] for axis in (1, 2, 3)]
         margins = ensure_tuple_rep(self.margin, 3)
         if box is None or min(margins) < 0:
             return super().compute_bounding_box(img)  # its answer, or its error

@@ -32,7 +32,7 @@ class NormalizeIntensityd(monai.transforms.NormalizeIntensityd):
         for key in self.key_iterator(item):
             image = item[key]
             if own and fits_kernels(image, theirs.dtype):
-                item[key] = with_voxels(image, self._normalized(voxels_of(image)))
+                item[key] = with_voxels(image, self._normalized)
             else:
                 item[key] = theirs(image.clone() if isinstance(image, torch.Tensor) else image.copy())
         return item
@@ -57,7 +57,7 @@ class ScaleIntensityRanged(monai.transforms.ScaleIntensityRanged):
         for key in self.key_iterator(item):
             image = item[key]
             if ranged and fits_kernels(image, theirs.dtype):
-                item[key] = with_voxels(image, self._scaled(voxels_of(image)))
+                item[key] = with_voxels(image, self._scaled)
             else:
                 item[key] = theirs(image)
         return item
@@ -88,15 +88,18 @@ def fits_kernels(image: Any, dtype: Any) -> bool:
     return bool(plain and image.ndim > 1 and image.numel() and not image.requires_grad and not pending)
 
 
-def voxels_of(image: torch.Tensor) -> Array:
-    """The image for the kernels: C-contiguous, its own memory where that is possible."""
+def with_voxels(image: torch.Tensor, change: Callable[[Array], Array]) -> MetaTensor:
+    """The image with changed voxels, stored in the same order, and with its metadata.
+
+    Args:
+        image: Channels first, one for which `fits_kernels`.
+        change: Gives new voxels for a C-contiguous array `(C, ...)`, whose other axes stand in the memory's order.
+    """
     voxels = image.as_tensor() if isinstance(image, MetaTensor) else image
     voxels = voxels.to(torch.uint8) if voxels.dtype == torch.bool else voxels
     voxels = voxels.float() if voxels.dtype == torch.float16 else voxels
-    return np.ascontiguousarray(voxels.detach().numpy())
-
-
-def with_voxels(image: torch.Tensor, voxels: Array) -> torch.Tensor:
-    """A MetaTensor of other voxels with the image's metadata."""
-    found = MetaTensor(torch.from_numpy(voxels))
+    stored = voxels.detach().numpy()
+    axes = [0, *sorted(range(1, stored.ndim), key=lambda axis: -stored.strides[axis])]
+    changed = change(np.ascontiguousarray(stored.transpose(axes))).transpose(np.argsort(axes))
+    found: MetaTensor = MetaTensor(torch.from_numpy(changed))
     return found.copy_meta_from(image) if isinstance(image, MetaTensor) else found

@@ -28,6 +28,8 @@ def can_look_up(image: torch.Tensor, mode: Any, padding: Any) -> bool:
 def look_up(image: torch.Tensor, matrix: Matrix, shape: Sequence[int], *, mode: str, padding: str) -> torch.Tensor:
     """The image `(C, X, Y, Z)` on voxels whose indices a 4x4 matrix takes to old ones, in float32.
 
+    On a CPU, where the new voxels lie on a grid of the old ones, the result is stored in the image's memory order.
+
     Args:
         image: Any real type. On a CPU any memory order.
         matrix: From the new voxels' indices to the old ones'.
@@ -44,11 +46,12 @@ def look_up(image: torch.Tensor, matrix: Matrix, shape: Sequence[int], *, mode: 
     if image.device.type != "cpu":
         return look_up_on_device(image, matrix, shape, mode=mode, padding=padding)
     channels, threads = image.detach().numpy(), torch.get_num_threads()
-    out = np.empty((len(channels), *shape), dtype=np.float32)  # by numpy, which asks for large pages
+    axes = (0, 1, 2) if along is None else _as_stored(channels[0].transpose(along[0]))
+    stored = np.empty((len(channels), *(shape[axis] for axis in axes)), dtype=np.float32)  # numpy asks for large pages
+    out = stored.transpose(0, *(1 + np.argsort(axes)))
     for channel, target in zip(channels, out, strict=True):
         if along is not None:
-            axes, positions = along
-            resample_at(channel.transpose(axes), positions, order=ORDERS[mode], threads=threads, out=target)
+            resample_at(channel.transpose(along[0]), along[1], order=ORDERS[mode], threads=threads, out=target)
         elif mode == "nearest":
             target[...] = affine_nearest(channel, matrix, shape=shape, padding=padding, threads=threads)
         else:
@@ -111,6 +114,11 @@ def axis_positions(
     x, y, z = (_snapped(offset[axis] + linear[axis, place] * np.arange(new[place])) for place, axis in enumerate(axes))
     beyond = any(at.min() < 0 or at.max() > old[axis] - 1 for at, axis in zip((x, y, z), axes, strict=True))
     return None if beyond and padding != "border" else (axes, (x, y, z))
+
+
+def _as_stored(volume: npt.NDArray[Any]) -> tuple[int, ...]:
+    """Its axes, slowest in memory first."""
+    return tuple(sorted(range(3), key=lambda axis: (volume.shape[axis] > 1, -abs(volume.strides[axis]))))
 
 
 def _snapped(positions: Matrix) -> Matrix:

@@ -6,13 +6,14 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 
 from medseg.kernels.intensity import normalize
-from medseg.transforms.intensity import fits_kernels, voxels_of, with_voxels
+from medseg.transforms.intensity import fits_kernels, with_voxels
 
 
 class NormalizeByMediand(MapTransform):
@@ -41,11 +42,15 @@ class NormalizeByMediand(MapTransform):
 
 
 def _normalized(image: torch.Tensor) -> torch.Tensor:
-    voxels = voxels_of(image)
+    found = with_voxels(image, _by_median)
+    return found if isinstance(image, MetaTensor) else found.as_tensor()
+
+
+def _by_median(voxels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     out, threads = np.zeros(voxels.shape, dtype=np.float32), torch.get_num_threads()
     for channel, target in zip(voxels, out, strict=True):
         normalize(channel, nonzero=True, centre="median", threads=threads, out=target)
-    return with_voxels(image, out) if isinstance(image, MetaTensor) else torch.from_numpy(out)
+    return out
 
 
 def _normalized_on_device(image: torch.Tensor) -> torch.Tensor:
