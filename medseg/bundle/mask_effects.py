@@ -10,8 +10,10 @@ from typing import Any, Literal
 from medseg.bundle import ids
 from medseg.bundle.compose import Composition
 
-SAME, MODEL, CHANGES = "same", "model", "changes"
 Effect = Literal["same", "model", "changes"]
+SAME: Effect = "same"
+MODEL: Effect = "model"
+CHANGES: Effect = "changes"
 
 # SAME: the same masks, but for voxels within float32 rounding of the threshold where a comment says so.
 # MODEL: what the model is. Another value is another model, so masks change with it.

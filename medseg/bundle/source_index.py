@@ -58,7 +58,7 @@ class SourceIndex:
     def get(self, source: Path) -> Entry | None:
         """What is known of a file as it is now."""
         key, stamp = str(source), _stamp(source)
-        found = self._new.get(key) or self._kept.get(key)
+        found: Any = self._new.get(key) or self._kept.get(key)
         try:
             if stamp is None or found["stamp"] != stamp:
                 return None

@@ -150,6 +150,11 @@ def test_a_case_that_cannot_be_written_stops_none_of_the_others(
     assert "one: predicted" not in log
 
 
+def test_windows_that_it_does_not_know_are_refused(made: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="its placement has no counterpart without torch"):
+        run(made, tmp_path / "out", "placement=foreground", runtime="onnxruntime")
+
+
 def test_a_network_that_gives_other_logits_is_refused(made: SimpleNamespace, tmp_path: Path) -> None:
     from medseg.runtime import load_pipeline
     from medseg.runtime.self_check import FILE

@@ -120,6 +120,27 @@ def test_unseen_scans_are_segmented_in_their_own_grid(unseen: list[str], tmp_pat
     assert np.min(scores) > 0.7
 
 
+def test_a_case_that_cannot_be_written_costs_no_other_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draws = np.random.default_rng(0)
+    for case in ("a", "b", "c", "d"):
+        scan = draws.integers(0, 200, (30, 40, 30)).astype(np.int16)
+        nib.save(nib.Nifti1Image(scan, np.eye(4)), tmp_path / f"{case}.nii.gz")
+    scans = [tmp_path / f"{case}.nii.gz" for case in ("a", "b", "c", "d")]
+    out = tmp_path / "out"
+    (out / "b.nii.gz" / "in the way").mkdir(parents=True)
+    words = ["predict", "hippocampus_mri_segmentation", *scans, "-o", out, "device=cpu", "placement=foreground"]
+    assert medseg(*words) == 2
+    assert "b.nii.gz" in capsys.readouterr().err
+    assert all((out / f"{case}.nii.gz").is_file() for case in ("a", "c", "d"))
+    told = [line for line in (out / "predict.log").read_text().splitlines() if ": predicted (" in line]
+    assert [line.split()[-5].rstrip(":") for line in told] == ["a", "c", "d"]
+    record = json.loads((out / "run.json").read_text())
+    assert (record["status"], record["can_change_masks"]["placement"]) == ("failed", "foreground")
+    assert record["overrides"] == ["device=cpu", "placement=foreground"]
+
+
 def test_a_dicom_series_is_segmented_where_it_lies(tmp_path: Path) -> None:
     series = DATA / "dicom" / "hippocrop_t1"
     if not series.is_dir():
