@@ -28,6 +28,7 @@ from monai.networks.nets import SegResNet
 from side_by_side import peak_mb
 
 from medseg.engines import CaseDataset, make_loader
+from medseg.inference import to_channels_last
 
 
 class Step:
@@ -42,7 +43,7 @@ class Step:
         shape = {"init_filters": 16, "blocks_down": [1, 2, 2, 4], "blocks_up": [1, 1, 1]}
         self.fast, self.network = fast, SegResNet(spatial_dims=3, in_channels=4, out_channels=1, **shape)
         if fast:
-            self.network.to(memory_format=torch.channels_last_3d)
+            to_channels_last(self.network)
         self.optimiser, self.loss = torch.optim.AdamW(self.network.parameters()), DiceLoss(sigmoid=True)
 
     def __call__(self, image: torch.Tensor, label: torch.Tensor) -> float:

@@ -1,6 +1,8 @@
+import copy
+
 import pytest
 import torch
-from monai.networks.nets import DynUNet
+from monai.networks.nets import DynUNet, SegResNet
 from torch import nn
 
 from medseg.inference.channel_norm import ChannelNorm, to_channels_last
@@ -57,3 +59,45 @@ def test_gradients_reach_the_shared_parameters():
     original = nn.InstanceNorm3d(3, affine=True)
     ChannelNorm(original)(torch.randn(1, 3, 4, 4, 4)).square().sum().backward()
     assert original.weight.grad is not None
+
+
+@pytest.mark.parametrize("groups", [1, 3, 6])
+def test_the_gradient_of_group_norms_is_pytorchs(groups):
+    torch.manual_seed(1)
+    original = nn.GroupNorm(groups, 6)
+    nn.init.normal_(original.weight)
+    nn.init.normal_(original.bias)
+    fast = ChannelNorm(original)
+    image = (torch.randn(2, 6, 5, 7, 8) * 3 + 2).requires_grad_()
+    last = image.detach().contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    slopes = torch.randn_like(image)
+    inputs = (original.weight, original.bias)
+    expected = torch.autograd.grad(original(image), (image, *inputs), slopes)
+    found = torch.autograd.grad(fast(last), (last, *inputs), slopes)
+    assert found[0].is_contiguous(memory_format=torch.channels_last_3d)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_pieces_of_a_large_map_add_up_to_its_gradient(monkeypatch):
+    original = nn.GroupNorm(2, 4)
+    last = torch.randn(2, 4, 6, 6, 6).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    (whole,) = torch.autograd.grad(ChannelNorm(original)(last).pow(3).sum(), last)
+    monkeypatch.setattr("medseg.inference.group_norm_gradient._PIECE", 100)
+    (pieces,) = torch.autograd.grad(ChannelNorm(original)(last).pow(3).sum(), last)
+    torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_a_segresnet_learns_the_same_in_bfloat16():
+    torch.manual_seed(0)
+    network = SegResNet(3, in_channels=1, out_channels=1, init_filters=8, blocks_down=(1, 1), blocks_up=(1,))
+    fast = to_channels_last(copy.deepcopy(network))
+    assert not any(isinstance(layer, nn.GroupNorm) for layer in fast.modules())
+    assert list(fast.state_dict()) == list(network.state_dict())
+    image = torch.randn(1, 1, 16, 16, 16)
+    for one, window in ((network, image), (fast, image.contiguous(memory_format=torch.channels_last_3d))):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = one(window)
+        logits.float().square().mean().backward()
+    gradients = [torch.cat([p.grad.flatten() for p in one.parameters()]) for one in (network, fast)]
+    assert (gradients[1] - gradients[0]).norm() < 0.03 * gradients[0].norm()
