@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import re
 from typing import Any
 
@@ -45,9 +46,18 @@ def argument_kinds(config: dict[str, Any], id_: str, component: dict[str, Any]) 
             continue
         if ids.is_component(value):
             yield from _misfit(config, source, place, target, own.get(name))
+        elif isinstance(value, str) and _is_no_choice(own.get(name), value):
+            known = own[name].choices
+            close = difflib.get_close_matches(value, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            yield source, f"{value!r} is none of {', '.join(known)}.{hint}", "error"
         elif not _fits(wanted, own.get(name), value):
             wanted = "two numbers" if _is_short_pair(own.get(name), value) else wanted
             yield source, f"{target} takes {name}: {wanted}, not {_shown(value)}.", "error"
+
+
+def _is_no_choice(own: Parameter | None, value: str) -> bool:
+    return own is not None and bool(own.choices) and value not in own.choices and not _is_evaluated(value)
 
 
 def _shown(value: Any) -> str:

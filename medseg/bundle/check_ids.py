@@ -40,6 +40,7 @@ LEAST = {
     "seed": 0,
 }
 _A_NUMBER, _A_SWITCH, _A_LIST, _A_TEXT = "a number", "true or false", "a list", "a text"
+_A_CONVENTION = "a name or a mapping"
 _KINDS = {
     **dict.fromkeys(("epochs", "val_interval", "batch_size", "num_workers", "learning_rate"), _A_NUMBER),
     **dict.fromkeys(("fold", "seed", "samples_per_epoch"), _A_NUMBER),
@@ -47,8 +48,9 @@ _KINDS = {
     **dict.fromkeys(("modalities", "regions", "label_names", "spacing_mm"), _A_LIST),
     **dict.fromkeys(("bundle_root", "dataset_dir", "output_dir"), _A_TEXT),
     "roi_size": "a number or a list of numbers",
+    "label_convention": _A_CONVENTION,
 }
-_MAY_BE_NULL = ("fold", "seed", "samples_per_epoch", "dataset_dir")
+_MAY_BE_NULL = ("fold", "seed", "samples_per_epoch", "dataset_dir", "label_convention")
 
 
 def missing_ids(composition: Composition) -> Found:
@@ -142,6 +144,8 @@ def is_of_its_kind(key: str, value: object) -> bool:
         return isinstance(value, (bool, str))  # of texts, elsewhere
     if wanted == _A_TEXT:
         return isinstance(value, str)
+    if wanted == _A_CONVENTION:
+        return isinstance(value, (str, dict))
     if wanted == _A_LIST:
         return isinstance(value, list)
     numbers = value if isinstance(value, list) and key == "roi_size" else [value]

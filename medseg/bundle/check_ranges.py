@@ -60,6 +60,7 @@ _RANGES = {
     "neg": _FROM_0,
     "smooth_nr": _FROM_0,
     "smooth_dr": _FROM_0,
+    "std": _FROM_0,
     "clip_norm": _ABOVE_0,
     "max_memory_mb": _ABOVE_0,
     "spatial_dims": Range(holds=lambda v: v in (1, 2, 3), said="1, 2 or 3"),
@@ -70,7 +71,9 @@ _RANGES = {
     # MONAI scales by 1 + u with u between -v and v.
     "scale_range": Range(holds=lambda v: -1 < v < 1, said="between -1 and 1, as what is added to 1"),
     **dict.fromkeys(("num_res_units", "num_workers", "patience", "early_stopping", "cache_cases"), _FROM_0),
-    **dict.fromkeys(("batch_size", "sw_batch_size", "accumulation_steps", "num_samples", "interval"), _FROM_1),
+    **dict.fromkeys(
+        ("batch_size", "sw_batch_size", "accumulation_steps", "num_samples", "interval", "max_detections"), _FROM_1
+    ),
     **dict.fromkeys(("channels", "filters", "init_filters", "num_groups", "step_size"), _FROM_1),
     **dict.fromkeys(("strides", "kernel_size", "kernel_sizes", "upsample_kernel_size"), _FROM_1),
 }
@@ -80,6 +83,7 @@ _USUAL = {
     "learning_rate": Range(holds=lambda v: v <= 1, said="1 at most"),
     "spacing_mm": Range(holds=lambda v: 0.01 <= v <= 100, said="millimetres, from 0.01 to 100"),
 }
+_RISING = ("zoom_range", "intensity_range")
 _AXES_OF = re.compile(r"(Rand)?(Flip|Rotate90|AxisFlip)(d|D|Dict)?")
 _OF_REGIONS = ("inside", "outer")
 _ONE_OF = {"amp_dtype": ("bfloat16", "float16")}
@@ -105,7 +109,9 @@ def _out_of_range(id_: str, key: str, value: Any) -> Found:
     wanted = _RANGES.get(key, _SHARE if key.endswith(_SHARES) else None)
     if not numbers or not all(map(_is_number, numbers)) or id_ in LEAST:
         return
-    if wanted is not None and not all(wanted.holds(n) for n in numbers):
+    if key in _RISING and len(numbers) == 2 and numbers[0] >= numbers[1]:
+        yield id_, f"{value} does not rise.", "error"
+    elif wanted is not None and not all(wanted.holds(n) for n in numbers):
         yield id_, f"{value} is out of range; wanted {wanted.said}.", "error"
     elif key in _USUAL and not all(_USUAL[key].holds(n) for n in numbers):
         yield id_, f"{value} is unusual; wanted {_USUAL[key].said}.", "warning"

@@ -12,6 +12,7 @@ from medseg.bundle.findings import Found
 from medseg.bundle.known_networks import source_of
 
 _SECTIONS = {"train": "training", "validate": "validation"}
+_KNOWN = (*_SECTIONS.values(), "testing")
 
 
 def splits(composition: Composition) -> Found:
@@ -22,7 +23,7 @@ def splits(composition: Composition) -> Found:
     for side, wanted in _SECTIONS.items():
         place = f"{side}::dataset::data::section"
         given = _known(config, place)
-        if isinstance(given, str) and given != wanted and given in _SECTIONS.values():
+        if isinstance(given, str) and given != wanted and given in _KNOWN:
             yield source_of(config, place) or place, f"{side} takes the cases of {given}. Write {wanted}.", "error"
     yield from _folds(config)
     yield from _order(config)

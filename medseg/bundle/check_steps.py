@@ -14,7 +14,7 @@ from medseg.bundle.findings import Found
 from medseg.bundle.known_networks import class_of, network_of, source_of
 
 _ACTIVATES = re.compile(r"Activations(d|D|Dict)?")
-_BINARIZES = re.compile(r"AsDiscrete(d|D|Dict)?")
+_BINARIZES = re.compile(r"(AsDiscrete|SettleRegions)(d|D|Dict)?")
 _OVERLAPS = re.compile(
     r"Generalized(Wasserstein)?DiceLoss|(Masked)?DiceLoss|Dice(CE|Focal)Loss|GeneralizedDiceFocalLoss"
 )
@@ -47,7 +47,11 @@ def _alone(id_: str, part: dict[str, Any]) -> Found:
         yield f"{id_}::softmax", "both sigmoid and softmax: MONAI refuses more than one. Take one out.", "error"
     for pattern, wanted in ((_ACTIVATES, "sigmoid softmax other"), (_BINARIZES, "argmax to_onehot threshold rounding")):
         given = [part.get(word) for word in wanted.split()]
-        if pattern.fullmatch(name) and not any(v is not None and v is not False for v in given):
+        if (
+            pattern.fullmatch(name)
+            and "SettleRegions" not in name
+            and not any(v is not None and v is not False for v in given)
+        ):
             yield id_, f"{name} does nothing without one of {', '.join(wanted.split())}.", "error"
     if name == "SGD" and part.get("nesterov") is True and not part.get("momentum"):
         yield f"{id_}::nesterov", "torch refuses nesterov without momentum. Give it momentum: 0.9.", "error"
@@ -114,27 +118,30 @@ def _transforms(config: dict[str, Any], key: str) -> Iterator[tuple[str, dict[st
 
 def _chain(config: dict[str, Any], key: str, *, raw: bool) -> Found:
     """Masks made of logits, of the wrong activation's values, or before the activation."""
-    active, masked = "", False
+    active, masked, elsewhere = "", False, ""
     for id_, part in _transforms(config, key):
         if not str(part["_target_"]).startswith(("monai.", "medseg.")) and "." in str(part["_target_"]):
             return
         if "pred" not in _keys(config, part, id_):
+            elsewhere = f"{id_}::keys" if _ACTIVATES.fullmatch(class_of(part)) else elsewhere
             continue
         if _ACTIVATES.fullmatch(class_of(part)):
             active = next((word for word in ("softmax", "sigmoid") if part.get(word)), "other")
             if masked:
-                yield id_, "comes after the values have become a mask. Put it before AsDiscrete.", "error"
+                yield id_, "comes after the values have become a mask. Put it before that.", "error"
         elif _BINARIZES.fullmatch(class_of(part)):
             masked = True
-            yield from _mask(id_, part, active, raw=raw)
+            yield from _mask(id_, part, active, raw=raw, elsewhere=elsewhere)
 
 
-def _mask(id_: str, part: dict[str, Any], active: str, *, raw: bool) -> Found:
+def _mask(id_: str, part: dict[str, Any], active: str, *, raw: bool, elsewhere: str) -> Found:
     threshold = part.get("threshold")
     if isinstance(threshold, (int, float)) and not isinstance(threshold, bool):
         if active in ("sigmoid", "softmax") and not 0 <= threshold < 1:
             yield f"{id_}::threshold", f"{threshold} is no probability; wanted from 0 to below 1.", "error"
-        if raw and not active and 0 < threshold < 1:
+        if raw and not active and 0 < threshold < 1 and elsewhere:
+            yield elsewhere, "the activation leaves 'pred' alone, which becomes a mask. Name it here.", "warning"
+        elif raw and not active and 0 < threshold < 1:
             yield id_, "cuts logits at a probability. Put Activationsd with sigmoid before it.", "warning"
     if part.get("argmax") is True and active == "sigmoid":
         message = "takes one class of channels that sigmoid made independent. Use threshold, or softmax before it."

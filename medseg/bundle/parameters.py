@@ -42,6 +42,24 @@ class Parameter:
             return False
         return all(isinstance(e, ast.Constant) and isinstance(e.value, float) for e in self.default.elts)
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The texts that it can be; empty where it can be others too."""
+        found: list[str] = []
+        for part in self.annotation:
+            literal = self._named(part)
+            if not isinstance(literal, ast.Subscript) or head_of(literal) != "Literal":
+                return ()
+            values = literal.slice.elts if isinstance(literal.slice, ast.Tuple) else [literal.slice]
+            found += [v.value for v in values if isinstance(v, ast.Constant) and isinstance(v.value, str)]
+        return tuple(found)
+
+    def _named(self, part: ast.expr) -> ast.expr | None:
+        """What a name in the function's module stands for."""
+        bindings = self.place.module.bindings
+        statement = bindings[part.id] if isinstance(part, ast.Name) and part.id in bindings else None
+        return statement.value if isinstance(statement, ast.Assign) else part
+
 
 @cache
 def parameters_of(target: str) -> Mapping[str, Parameter]:

@@ -141,12 +141,14 @@ def _maker_signature(cls: Definition, maker: ast.FunctionDef) -> Signature:
 def _dataclass_signature(classes: Sequence[Definition]) -> Signature:
     """The fields of a dataclass, its bases first."""
     fields: dict[str, bool] = {}
+    annotations: dict[str, str] = {}
     for cls in reversed(classes):
         for statement in cls.node.body:
             if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
                 continue
             if "ClassVar" in ast.unparse(statement.annotation):
                 continue
+            annotations[statement.target.id] = ast.unparse(statement.annotation)
             value = "" if statement.value is None else ast.unparse(statement.value)
             if value.startswith(("field(", "dataclasses.field(")):
                 if "init=False" in value:
@@ -154,7 +156,11 @@ def _dataclass_signature(classes: Sequence[Definition]) -> Signature:
                 fields[statement.target.id] = "default" not in value
             else:
                 fields[statement.target.id] = statement.value is None
-    return Signature(names=tuple(fields), required=tuple(name for name, needed in fields.items() if needed))
+    return Signature(
+        names=tuple(fields),
+        required=tuple(name for name, needed in fields.items() if needed),
+        annotations=tuple((name, text) for name, text in annotations.items() if name in fields),
+    )
 
 
 def _function_signature(node: Function, *, bound: bool) -> Signature:

@@ -104,6 +104,19 @@ FAULTS = [
     (BRATS, COMMON, "amp: true ", "amp true ", "amp true", "not valid YAML: could not find expected ':'"),
     (BRATS, TRAIN, "neg: $1 - @tumour_share", "neg: 1 - @tumour_share", "neg: 1 - ", "monai.transforms.RandCropByPosNegLabeld takes neg: float, not '1 - @tu"),
     (BRATS, INFERENCE, "_disabled_: $not @save_probabilities", "_disabled_: ture", "_disabled_: ture", "'ture' is a text, and to MONAI as good as false"),
+    (LUNA, TRAIN, "zoom_range: [0.7, 1.4]", "zoom_range: [1.4, 0.7]", "zoom_range: [1.4", "does not rise"),
+    (LUNA, TRAIN, "zoom_range: [0.7, 1.4]", "zoom_range: [0.7]", "zoom_range: [0.7]", "takes zoom_range: two numbers"),
+    (LUNA, TRAIN, "per_image: 64", "per_image: none", "per_image: none", "takes per_image: int, not 'none'"),
+    (LUNA, TRAIN, "class_loss: bce", "class_loss: bec", "class_loss: bec", "Did you mean 'bce'"),
+    (LUNA, TRAIN, "measure: cpm", "measure: cmp", "measure: cmp", "Did you mean 'cpm'"),
+    (LUNA, TRAIN, "  std: 0.1", "  std: -0.1", "  std: -0.1", "out of range; wanted from 0 on"),
+    (LUNA, COMMON, "max_detections: 100", "max_detections: 0", "max_detections: 0", "out of range; wanted from 1 on"),
+    (LUNA, COMMON, "score_threshold: 0.02", "score_threshold: 2", "score_threshold: 2", "wanted from 0 to 1"),
+    (MSD, COMMON, "label_convention: {spleen: 1}", "label_convention: [spleen]", "label_convention: [", "a name or a mapping is wanted"),
+    (MSD, COMMON, "intensity_range: [-41.0, 176.0]", "intensity_range: [176.0, -41.0]", "intensity_range: [", "does not rise"),
+    (MSD, TRAIN, "resume: false", "resume: never", "resume: never", "takes resume: bool, not 'never'"),
+    (MSD, TRAIN, "cache_dir: null", "cache_dir: 5", "cache_dir: 5", "takes cache_dir: str | Path | None, not 5"),
+    (MSD, INFERENCE, "  network: '@network'\nhandlers", "  network: '@inferer'\nhandlers", "network: '@inferer'", "takes network: torch.nn.Module, not a SlidingWindow"),
 ]
 # fmt: on
 
