@@ -66,7 +66,6 @@ def to_channels_last(network: nn.Module) -> nn.Module:
     """
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
-            by_channel = isinstance(layer, nn.InstanceNorm3d) and not layer.track_running_stats
-            if by_channel or isinstance(layer, nn.GroupNorm):
+            if type(layer) is nn.GroupNorm or (type(layer) is nn.InstanceNorm3d and not layer.track_running_stats):
                 setattr(parent, name, ChannelNorm(layer))
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
