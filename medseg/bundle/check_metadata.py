@@ -15,8 +15,10 @@ from medseg.bundle.findings import Finding, Fix
 _FORMAT = "network_data_format"
 # Words of the MONAI Bundle Specification (docs/source/mb_specification.rst, 2025), and those that the model zoo uses
 # besides. There may be others, so only what is nearly one of them is a slip.
-_TENSOR = ("type", "format", "modality", "num_channels", "spatial_shape", "dtype", "value_range")
-_TENSOR += ("is_patch_data", "channel_def")
+_TENSOR = (
+    *("type", "format", "modality", "num_channels", "spatial_shape", "dtype", "value_range"),
+    *("is_patch_data", "channel_def"),
+)
 _WORDS = {
     "type": """image series tuples probabilities object feature features noise timesteps array probability png dict
         label labels latent points classification segmentation""",
