@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=[240, 240, 155])
     parser.add_argument("--case", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--forward-only", action="store_true")
