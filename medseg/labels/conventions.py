@@ -94,7 +94,8 @@ def labels_to_regions(
     values = np.ascontiguousarray(labels)
     known = (0, *convention.values)
     if sum(int(np.count_nonzero(values == value)) for value in known) != values.size:
-        stray = [value for value in np.unique(values).tolist() if value not in known]
+        found = [value for value in np.unique(values).tolist() if value not in known]
+        stray = [int(value) if value == value // 1 else value for value in found]
         msg = (
             f"{where}: label values {stray} are outside the convention, which has {list(known)}. "
             f"Set label_convention to the dataset's own, or mend the label."
