@@ -60,7 +60,7 @@ class SameGridLabels:
             return best_class_on_device(visit).cpu().numpy()
         labels, finite = np.empty(visit.size, self.labels.dtype), list[bool]()
         sums = None if visit.sums is None else visit.sums.numpy()
-        parts = (visit.scores.numpy(), visit.weights.numpy(), sums, visit.count.numpy(), labels)
+        parts = (visit.scores.numpy(), visit.weights.numpy(), sums, visit.weight_sum.numpy(), labels)
 
         def decide(first: int, last: int) -> None:
             planes = (first, last)
@@ -81,5 +81,5 @@ def best_class_on_device(visit: LastVisit) -> torch.Tensor:
     scores, weights = visit.scores[(slice(None), *source)], visit.weights[source]
     sums = torch.empty_like(scores) if visit.sums is None else visit.sums
     add_on_device(scores, weights, sums[(slice(None), *place(visit.write, visit.part))], fresh=visit.sums is None)
-    check_finite(bool(torch.isfinite(sums.div_(visit.count).sum(dtype=torch.float64))))
+    check_finite(bool(torch.isfinite(sums.div_(visit.weight_sum).sum(dtype=torch.float64))))
     return sums.argmax(0).to(torch.int32)

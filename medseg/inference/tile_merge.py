@@ -26,7 +26,7 @@ class LastVisit(NamedTuple):
     first: Shape  # its first voxel in the scan
     size: Shape  # its voxels (x, y, z)
     sums: torch.Tensor | None  # (C, *held size), may be written; None where none are held
-    count: torch.Tensor  # the sum of the weights of all windows in the tile
+    weight_sum: torch.Tensor  # the sum of the weights of all windows in the tile
     scores: torch.Tensor  # the window's, (C, x, y, z)
     weights: torch.Tensor  # the window's, (x, y, z)
     read: Shape  # the first voxel that the window covers, in the window

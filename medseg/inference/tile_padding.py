@@ -105,7 +105,7 @@ def _mean(visit: LastVisit, threads: int) -> torch.Tensor:
         msg = "tile padding: the merge has no margin."
         raise RuntimeError(msg)
     if visit.sums.device.type == "cpu":
-        sums, count, finite = visit.sums.numpy(), visit.count.numpy(), list[bool]()
+        sums, count, finite = visit.sums.numpy(), visit.weight_sum.numpy(), list[bool]()
         run_slabs(
             lambda a, b: finite.append(divide(sums, count, start=(1, 1, 1), channels=(a, b))),
             len(sums),
@@ -114,7 +114,7 @@ def _mean(visit: LastVisit, threads: int) -> torch.Tensor:
         check_finite(all(finite))
     else:
         core = visit.sums[(slice(None), *place((1, 1, 1), visit.size))]
-        check_finite(bool(torch.isfinite(core.div_(visit.count).sum(dtype=torch.float64))))
+        check_finite(bool(torch.isfinite(core.div_(visit.weight_sum).sum(dtype=torch.float64))))
     return visit.sums
 
 

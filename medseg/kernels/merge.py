@@ -67,7 +67,7 @@ def _mean(total: Floats, count: Floats, start: Place, first: int, last: int) -> 
                 bits = row.view(np.int32)
                 for z in range(nz):
                     largest = max(largest, bits[sz + z] & _MAGNITUDE)
-    return largest < _INFINITY
+    return bool(largest < _INFINITY)
 
 
 @jit_ieee
@@ -116,7 +116,7 @@ def _best(
         for y in range(ny):
             for z in range(nz):
                 out[x, y, z] = which[y * nz + z]
-    return largest < _INFINITY
+    return bool(largest < _INFINITY)
 
 
 def add_window(
@@ -177,7 +177,7 @@ def best_class(
     size: Place,
     planes: tuple[int, int] | None = None,
 ) -> bool:
-    """Add the last window to its part of the sums, and find the channel with the highest mean; of equal ones, the first.
+    """Add the last window to its part of the sums, and find the channel with the highest mean; of equals, the first.
 
     Rounded as `add_window` and `divide`, in one pass over memory.
 
