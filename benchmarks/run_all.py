@@ -28,7 +28,7 @@ BEGIN, END = "<!-- written by make bench -->", "<!-- end of what make bench writ
 # Script and arguments; those that --quick adds, or None where it leaves the script out.
 GROUPS: dict[str, list[tuple[str, str | None]]] = {
     "network": [
-        ("network.py", "--roi 64 --shape 80 80 64 --repeats 1 --steps 5"),
+        ("network.py", "--roi 64 --shape 80 80 64 --repeats 1 --steps 40"),
         ("network.py --model dynunet --forward-only", "--roi 64 --repeats 1"),
         ("compiled.py", None),
     ],
@@ -39,6 +39,7 @@ GROUPS: dict[str, list[tuple[str, str | None]]] = {
     ],
     "preprocessing": [
         ("transforms.py", "--shape 128 128 96 --repeats 1"),
+        ("training_chain.py", "--repeats 1"),
         ("resampling.py", "--repeats 1"),
         ("luna16_preparation.py", None),
         ("box_augmentation.py", "--repeats 3"),
