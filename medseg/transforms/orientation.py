@@ -21,9 +21,11 @@ class Orientationd(monai.transforms.Orientationd):
     Axes that change places come out in C order, where MONAI's are a view in another one.
     """
 
+    ornt_transform: monai.transforms.Orientation
+
     def __init__(self, keys: KeysCollection, axcodes: str | None = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(keys, axcodes, *args, **kwargs)
-        theirs = self.ornt_transform
+        theirs: monai.transforms.Orientation = self.ornt_transform
         self.ornt_transform = Orientation(
             axcodes=theirs.axcodes,
             as_closest_canonical=theirs.as_closest_canonical,
@@ -38,16 +40,15 @@ class Orientation(monai.transforms.Orientation):
     def __call__(self, data_array: torch.Tensor, lazy: bool | None = None) -> torch.Tensor:
         """The image with other axes; MONAI's arguments."""
         lazily = self.lazy if lazy is None else lazy
-        tracked = isinstance(data_array, MetaTensor) and get_track_meta() and not data_array.pending_operations
         on_cpu = data_array.device.type == "cpu" and not data_array.requires_grad
-        if lazily or not tracked or not on_cpu or not can_look_up(data_array, "nearest", "zeros"):
+        usable = get_track_meta() and on_cpu and can_look_up(data_array, "nearest", "zeros")
+        if lazily or not usable or not isinstance(data_array, MetaTensor) or data_array.pending_operations:
             return super().__call__(data_array, lazy=lazy)
-        info = self.get_transform_info()
+        info, plain = self.get_transform_info(), data_array.as_tensor()
         with self.trace_transform(True):  # a lazy call in an untraced inverse would leave no trace
             later = super().__call__(data_array, lazy=True)
 
         def turned(move: Move) -> torch.Tensor:
-            plain = data_array.as_tensor()
             if is_still(move, tuple(plain.shape[1:])):
                 return plain
             copied = in_whole_steps(plain, move.matrix, move.shape)
