@@ -2,7 +2,8 @@
 
 Linear interpolation never leaves the range of the eight voxels around a point. So where one class is the best at all
 eight, it is the best between them; where all eight are above a threshold, so is everything between them. Only the
-cells at the edges of structures are computed.
+cells at the edges of structures are computed, and there only the classes that can win: one whose highest corner is
+below another's lowest cannot.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from medseg.kernels.resample import Taps, run_slabs
 
 Floats = npt.NDArray[np.float32]
 AxisTaps = tuple[Taps, Taps, Taps]
-UNSETTLED = -1
+Indices = npt.NDArray[np.uint32]
+UNSETTLED, NO_THRESHOLD = -1, np.float32(0)
 
 
 def taps_at(positions: npt.NDArray[np.float64]) -> Taps:
@@ -54,89 +56,157 @@ def _above(scores: Floats, threshold: np.float32, labels: npt.NDArray[np.int32])
 
 
 @jit_ieee
-def _settled(labels: npt.NDArray[np.int32], x: Any, y: Any, line: npt.NDArray[np.int32]) -> None:
-    """Of each voxel along z, the label that the four columns around a row share."""
-    a, b, c, d = labels[x[0], y[0]], labels[x[0], y[1]], labels[x[1], y[0]], labels[x[1], y[1]]
-    for z in range(line.size):
-        same = a[z] == b[z] and a[z] == c[z] and a[z] == d[z]
-        line[z] = a[z] if same else UNSETTLED
+def _same_cell(axis: Taps, first: int) -> int:
+    """One after the last point that lies between the same two voxels as the first."""
+    last = first + 1
+    while last < axis.low.size and axis.low[last] == axis.low[first] and axis.high[last] == axis.high[first]:
+        last += 1
+    return last
 
 
 @jit_ieee
-def _take_settled(
-    line: npt.NDArray[np.int32], columns: Taps, out: npt.NDArray[Any], open_: npt.NDArray[np.uint32]
+def _settle(
+    labels: npt.NDArray[np.int32], x: Any, y: Any, columns: Taps, row: npt.NDArray[np.int32], open_: Indices
 ) -> int:
-    """Writes the settled voxels of a row; lists the others, and says how many they are."""
+    """Writes the label of the points whose eight voxels share it; lists the others, and says how many they are."""
+    a, b, c, d = labels[x[0], y[0]], labels[x[0], y[1]], labels[x[1], y[0]], labels[x[1], y[1]]
+    line = np.empty(a.size, dtype=np.int32)
+    for z in range(line.size):
+        same = a[z] == b[z] and a[z] == c[z] and a[z] == d[z]
+        line[z] = a[z] if same else UNSETTLED
     count = 0
-    for voxel in range(out.size):
-        label = line[columns.low[voxel]]
-        if label != UNSETTLED and label == line[columns.high[voxel]]:
-            out[voxel] = label
-        else:
-            open_[count] = voxel
-            count += 1
+    for point in range(row.size):
+        label = line[columns.low[point]]
+        row[point] = label
+        open_[count] = point
+        count += label == UNSETTLED or label != line[columns.high[point]]
     return count
 
 
 @jit_ieee
-def _blend_line(
-    scores: Floats, x: Any, y: Any, wx: np.float32, wy: np.float32, first: np.uint32, last: np.uint32, line: Floats
+def _bounds(scores: Floats, x: Any, y: Any, first: np.uint32, last: np.uint32, highest: Floats, floor: Floats) -> None:
+    """Of each cell along z, the highest corner of every class, and the highest of the classes' lowest corners."""
+    low, top = np.empty(floor.size + 1, dtype=np.float32), np.empty(floor.size + 1, dtype=np.float32)
+    one = np.uint32(1)
+    for channel in range(scores.shape[0]):
+        plane, row = scores[channel], highest[channel]
+        a, b, c, d = plane[x[0], y[0]], plane[x[0], y[1]], plane[x[1], y[0]], plane[x[1], y[1]]
+        for z in range(first, last + one):
+            low[z], top[z] = min(min(a[z], b[z]), min(c[z], d[z])), max(max(a[z], b[z]), max(c[z], d[z]))
+        low[last + one], top[last + one] = low[last], top[last]
+        for z in range(first, last + one):
+            row[z], lowest = max(top[z], top[z + one]), min(low[z], low[z + one])
+            floor[z] = max(floor[z], lowest) if channel else lowest
+
+
+@jit_ieee
+def _candidates(highest: Floats, floor: Floats, cells: Indices, open_: Indices, which: Indices, ends: Indices) -> int:
+    """Lists the classes that can be the best at each open point; says how many they are in all."""
+    count = 0
+    for place in range(ends.size):
+        cell = cells[open_[place]]
+        limit = floor[cell]
+        for channel in range(highest.shape[0]):
+            which[count] = channel
+            count += highest[channel, cell] >= limit
+        ends[place] = count
+    return count
+
+
+@jit_ieee
+def _corners(
+    scores: Floats, x: Any, y: Any, columns: Taps, open_: Indices, which: Indices, ends: Indices, out: Floats
 ) -> None:
-    a, b, c, d = scores[x[0], y[0]], scores[x[0], y[1]], scores[x[1], y[0]], scores[x[1], y[1]]
-    for z in range(first, last + np.uint32(1)):
-        low = a[z] + wx * (c[z] - a[z])
-        line[z] = low + wy * (b[z] + wx * (d[z] - b[z]) - low)
+    """The scores of the listed classes in the four columns around the points, at the points' place along z."""
+    entry = 0
+    for place in range(ends.size):
+        point = open_[place]
+        low, high, weight = columns.low[point], columns.high[point], columns.weight[point]
+        while entry < ends[place]:
+            plane = scores[which[entry]]
+            for column in range(4):
+                line = plane[x[column >> 1], y[column & 1]]
+                out[column, entry] = line[low] + weight * (line[high] - line[low])
+            entry += 1
 
 
 @jit_ieee
-def _argmax_rows(scores: Floats, labels: npt.NDArray[np.int32], taps: AxisTaps, out: npt.NDArray[Any]) -> None:
-    planes, rows, columns = taps
-    shared, line = np.empty(scores.shape[3], dtype=np.int32), np.empty(scores.shape[3], dtype=np.float32)
-    open_ = np.empty(out.shape[2], dtype=np.uint32)
-    best, which = np.empty(out.shape[2], dtype=np.float32), np.empty(out.shape[2], dtype=np.int32)
-    for i in range(out.shape[0]):
-        x = (planes.low[i], planes.high[i])
-        for j in range(out.shape[1]):
-            y = (rows.low[j], rows.high[j])
-            _settled(labels, x, y, shared)
-            count = _take_settled(shared, columns, out[i, j], open_)
-            if not count:
-                continue
-            first, last = columns.low[open_[0]], columns.high[open_[count - 1]]
-            for channel in range(scores.shape[0]):
-                _blend_line(scores[channel], x, y, planes.weight[i], rows.weight[j], first, last, line)
-                for place in range(count):
-                    voxel = open_[place]
-                    low = line[columns.low[voxel]]
-                    value = low + columns.weight[voxel] * (line[columns.high[voxel]] - low)
-                    if channel == 0 or value > best[place]:
-                        best[place], which[place] = value, channel
-            for place in range(count):
-                out[i, j, open_[place]] = which[place]
+def _blend(low: Floats, high: Floats, weight: np.float32, out: Floats) -> None:
+    for entry in range(out.size):
+        out[entry] = low[entry] + weight * (high[entry] - low[entry])
 
 
 @jit_ieee
-def _threshold_rows(
+def _write_best(
+    values: Floats, which: Indices, ends: Indices, open_: Indices, label: npt.NDArray[np.int32], row: npt.NDArray[Any]
+) -> None:
+    for point in range(row.size):
+        row[point] = label[point]
+    entry = np.uint32(0)
+    for place in range(ends.size):
+        best, winner = values[entry], which[entry]
+        for rival in range(entry + np.uint32(1), ends[place]):
+            if values[rival] > best:
+                best, winner = values[rival], which[rival]
+        row[open_[place]] = winner
+        entry = ends[place]
+
+
+@jit_ieee
+def _write_above(
+    values: Floats, threshold: np.float32, open_: Indices, label: npt.NDArray[np.int32], row: npt.NDArray[Any]
+) -> None:
+    for point in range(row.size):
+        row[point] = label[point]
+    for place in range(values.size):
+        row[open_[place]] = values[place] >= threshold
+
+
+@jit_ieee
+def _rows(
     scores: Floats, labels: npt.NDArray[np.int32], threshold: np.float32, taps: AxisTaps, out: npt.NDArray[Any]
 ) -> None:
+    """Labels of all rows; those between the same four columns have their open points and their corners in common.
+
+    The best class of several; of one channel, whether it is at least the threshold.
+    """
     planes, rows, columns = taps
-    shared, line = np.empty(scores.shape[2], dtype=np.int32), np.empty(scores.shape[2], dtype=np.float32)
-    open_ = np.empty(out.shape[2], dtype=np.uint32)
-    for i in range(out.shape[0]):
+    classes, points = scores.shape[0], columns.low.size
+    label, open_ = np.empty(points, dtype=np.int32), np.empty(points + 1, dtype=np.uint32)
+    highest = np.empty((classes, scores.shape[3]), dtype=np.float32)
+    floor = np.empty(scores.shape[3], dtype=np.float32)
+    which, all_ends = np.zeros(classes * points + 1, dtype=np.uint32), np.empty(points, dtype=np.uint32)
+    corners, between = np.empty((4, which.size), dtype=np.float32), np.empty((3, which.size), dtype=np.float32)
+    i = 0
+    while i < planes.low.size:
+        i_end, j = _same_cell(planes, i), 0
         x = (planes.low[i], planes.high[i])
-        for j in range(out.shape[1]):
-            y = (rows.low[j], rows.high[j])
-            _settled(labels, x, y, shared)
-            count = _take_settled(shared, columns, out[i, j], open_)
-            if not count:
-                continue
-            first, last = columns.low[open_[0]], columns.high[open_[count - 1]]
-            _blend_line(scores, x, y, planes.weight[i], rows.weight[j], first, last, line)
-            for place in range(count):
-                voxel = open_[place]
-                low = line[columns.low[voxel]]
-                value = low + columns.weight[voxel] * (line[columns.high[voxel]] - low)
-                out[i, j, voxel] = value >= threshold
+        while j < rows.low.size:
+            j_end, y = _same_cell(rows, j), (rows.low[j], rows.high[j])
+            count = _settle(labels, x, y, columns, label, open_)
+            ends = all_ends[:count]
+            if classes == 1:
+                entries = count
+                for place in range(count):
+                    ends[place] = place + 1
+            elif count:
+                _bounds(scores, x, y, columns.low[open_[0]], columns.high[open_[count - 1]], highest, floor)
+                entries = _candidates(highest, floor, columns.low, open_, which, ends)
+            else:
+                entries = 0
+            _corners(scores, x, y, columns, open_, which, ends, corners)
+            left, right, values = between[0, :entries], between[1, :entries], between[2, :entries]
+            for plane in range(i, i_end):
+                _blend(corners[0], corners[2], planes.weight[plane], left)
+                _blend(corners[1], corners[3], planes.weight[plane], right)
+                for row in range(j, j_end):
+                    _blend(left, right, rows.weight[row], values)
+                    if classes == 1:
+                        _write_above(values, threshold, open_, label, out[plane, row])
+                    else:
+                        _write_best(values, which, ends, open_, label, out[plane, row])
+            j = j_end
+        i = i_end
 
 
 def resampled_argmax(scores: Floats, taps: AxisTaps, out: npt.NDArray[Any], *, threads: int = 1) -> None:
@@ -169,7 +239,7 @@ def resampled_argmax(scores: Floats, taps: AxisTaps, out: npt.NDArray[Any], *, t
     run_slabs(lambda first, last: _best_classes(scores, first, last, labels), len(labels), threads=threads)
 
     def label(first: int, last: int) -> None:
-        _argmax_rows(scores, labels, _planes(taps, first, last), out[first:last])
+        _rows(scores, labels, NO_THRESHOLD, _planes(taps, first, last), out[first:last])
 
     run_slabs(label, len(out), threads=threads)
 
@@ -201,7 +271,7 @@ def resampled_threshold(
         labels = np.empty(scores.shape[1:], dtype=np.int32)
         for channel in range(first, last):
             _above(scores[channel], limit, labels)
-            _threshold_rows(scores[channel], labels, limit, taps, out[channel])
+            _rows(scores[channel : channel + 1], labels, limit, taps, out[channel])
 
     run_slabs(channels, len(scores), threads=threads)
 
