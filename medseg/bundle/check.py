@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from medseg.bundle import ids
+from medseg.bundle.check_args import argument_files
 from medseg.bundle.check_attributes import attributes
+from medseg.bundle.check_augment import augmentations
 from medseg.bundle.check_channels import channel_counts
 from medseg.bundle.check_components import components
 from medseg.bundle.check_described import described
@@ -14,11 +16,12 @@ from medseg.bundle.check_detection import detection_networks
 from medseg.bundle.check_handlers import handlers
 from medseg.bundle.check_ids import counts, missing_ids
 from medseg.bundle.check_item_keys import item_keys
-from medseg.bundle.check_keys import argument_files, hidden_keys, unlinked_properties, unread_keys
-from medseg.bundle.check_labels import label_names
+from medseg.bundle.check_keys import hidden_keys, replaced_steps, unlinked_properties, unread_keys
+from medseg.bundle.check_labels import conventions, label_names
 from medseg.bundle.check_layers import layer_arguments
 from medseg.bundle.check_logging import logging_problems
 from medseg.bundle.check_options import unknown_options
+from medseg.bundle.check_packages import required_packages
 from medseg.bundle.check_patches import patch_sizes, shapes
 from medseg.bundle.check_plans import laid_over, plan_files
 from medseg.bundle.check_ranges import impossible_values
@@ -66,13 +69,14 @@ def check_bundle(bundle: str | Path, *, presets: Sequence[str] | None = None) ->
             compositions.append(composition)
             findings += check_composition(composition)
             findings += _check_against_metadata(composition)
-            findings += hidden_keys([documents[n] for n in _layers(root, workflow, documents)], root)
+            layers = [documents[n] for n in _layers(root, workflow, documents)]
+            findings += [*hidden_keys(layers, root), *replaced_steps(layers, root)]
     if len(documents) == sum(
         config_file(root, name) is not None for name in ("common", "train", "inference", "evaluate")
     ):
         findings += unread_keys(compositions)
+        findings += _check_plans(root, compositions)
     findings += argument_files(root, compositions)
-    findings += _check_plans(root, compositions)
     findings += _check_presets(root, presets, documents)
     return sorted(dict.fromkeys(findings), key=_place)
 
@@ -121,7 +125,7 @@ def _check_against_metadata(composition: Composition) -> Iterator[Finding]:
         metadata = read_document(path, strict=False)
     except ConfigError:
         return
-    for check in (channel_counts, label_names, shapes, described):
+    for check in (channel_counts, label_names, shapes, described, required_packages):
         yield from check(composition, metadata)
 
 
@@ -132,7 +136,8 @@ def _check_plans(root: Path, compositions: Sequence[Composition]) -> Iterator[Fi
         yield from findings
         place = f"{path.relative_to(root)}:"
         for composition in changed:
-            yield from (f for f in check_composition(composition) if f.where.startswith(place))
+            found = (*check_composition(composition), *conventions(composition))
+            yield from (f for f in found if f.where.startswith(place))
 
 
 def _check_presets(root: Path, presets: Sequence[str] | None, documents: dict[str, Document]) -> Iterator[Finding]:
@@ -232,5 +237,6 @@ _CHECKS: tuple[Callable[[Composition], Found], ...] = (
     handlers,
     layer_arguments,
     label_sampling,
+    augmentations,
 )
 _OF_SIZES: tuple[Callable[[Composition], Found], ...] = (counts, value_traps, impossible_values, patch_sizes)

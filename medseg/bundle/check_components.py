@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.bundle import ids
+from medseg.bundle.carried import carried_problem
 from medseg.bundle.check_arguments import argument_kinds
 from medseg.bundle.compose import Composition
 from medseg.bundle.findings import Found
@@ -36,13 +37,16 @@ def components(composition: Composition) -> Found:
                 f"{target} is code in the bundle, which finds it only from there. Two such bundles cannot be mixed."
             )
             yield f"{id_}::_target_", message, "warning"
+            problem = carried_problem(composition.bundle_root, target)
+            if problem:
+                yield f"{id_}::_target_", problem, "error"
         elif target[:1] not in ("$", "@", "%"):
             yield from _call(composition.config, id_, target, value)
             yield from _bare_names(composition.config, id_, target, value)
 
 
 def _is_carried(root: Path, target: str) -> bool:
-    """Whether a name stands for a file of the bundle, which is neither imported nor read."""
+    """Whether a name stands for a file of the bundle, which is never imported."""
     head = target.partition(".")[0]
     return head.isidentifier() and "." in target and ((root / head).is_dir() or (root / f"{head}.py").is_file())
 

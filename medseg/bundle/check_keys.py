@@ -1,18 +1,17 @@
-"""Keys that nothing reads, that hide one another or that MONAI would ignore; ids that its properties must name."""
+"""Keys that nothing reads or that hide one another; ids that its properties must name."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from medseg.bundle import ids
 from medseg.bundle.compose import CONTRACT_KEYS, Composition
-from medseg.bundle.documents import Document, read_document
+from medseg.bundle.documents import Document
 from medseg.bundle.findings import Finding, Found
 from medseg.bundle.references import references_in
-from medseg.errors import ConfigError
 
 # Read by MONAI's workflows and consumers, or set by medseg when it runs.
 _READ = """
@@ -21,8 +20,6 @@ network network_def train validate resume save_probabilities ckpt_dir detector d
 optimizer loss display batch_size lr_scheduler use_tensorrt use_checkpointing experiment_name
 """
 _KNOWN = frozenset(_READ.split()) | CONTRACT_KEYS
-_RUN = "run_id init_id final_id meta_file config_file logging_file tracking args_file workflow_name workflow_type"
-_RUN_ARGUMENTS = frozenset(_RUN.split())
 # What monai.bundle's check_properties compares: the id of a property, and the argument that must refer to it.
 _LINKS = {
     "train": """train::handlers=train::trainer::train_handlers train::preprocessing=train::dataset::transform
@@ -100,6 +97,28 @@ def _is_own(document: Document) -> bool:
     return document.path.stem in ("train", "inference")
 
 
+def replaced_steps(documents: Sequence[Document], root: Path) -> Iterator[Finding]:
+    """Transforms that a later file puts in the place of all those of an earlier one, of which it repeats none."""
+    for n, document in enumerate(documents):
+        for key, steps in document.content.items():
+            id_ = ids.normalize(str(key))
+            if id_.startswith("+") or not id_.endswith(f"{ids.SEP}transforms") or not _targets(steps):
+                continue
+            for earlier in documents[:n]:
+                before = ids.get_at(earlier.content, id_) if ids.contains(earlier.content, id_) else []
+                if _targets(before) and not _targets(before) & _targets(steps):
+                    there = f"{earlier.path.relative_to(root)}:{earlier.lines.get(id_, 1)}"
+                    message = f"takes the place of all {len(before)} steps of {there}. Write '+{key}' to add to them."
+                    shown = f"{document.path.relative_to(root)}:{document.lines.get(str(key), 1)}"
+                    yield Finding(f"{shown}: {key}", message, "warning")
+
+
+def _targets(steps: Any) -> set[str]:
+    """Names of the components in a list; none where it is no list of components alone."""
+    parts = steps if isinstance(steps, list) else []
+    return {str(part["_target_"]) for part in parts} if all(map(ids.is_component, parts)) else set()
+
+
 def unlinked_properties(composition: Composition) -> Found:
     """Inline values where MONAI's `check_properties` wants a reference to the property of that name."""
     config = composition.config
@@ -124,27 +143,3 @@ def _unlinked(config: dict[str, Any], id_: str, place: str) -> Found:
             yield place, f"MONAI's check_properties wants '@{id_}' here. Write that.", "error"
         else:
             yield place, f"MONAI's check_properties wants a reference here. Define {id_} and write '@{id_}'.", "error"
-
-
-def argument_files(root: Path, compositions: Iterable[Composition]) -> Iterator[Finding]:
-    """Files of command-line arguments that name missing files, or keys that MONAI would ignore."""
-    known = {c.workflow: c.config for c in compositions}
-    for path in sorted((root / "configs" / "args").glob("*")):
-        shown = path.relative_to(root)
-        try:
-            document = read_document(path)
-        except ConfigError as error:
-            yield Finding(str(shown), str(error).replace(f"{root}/", ""))
-            continue
-        listed = document.content.get("config_file", [])
-        for n, name in enumerate(listed if isinstance(listed, list) else [listed]):
-            if not (root / str(name)).is_file():
-                line = document.lines.get(f"config_file::{n}", document.lines.get("config_file", 1))
-                yield Finding(f"{shown}:{line}: config_file", f"the bundle has no file {name!r}.")
-        config = known.get(path.stem)
-        for key in document.content if config is not None else ():
-            if key not in _RUN_ARGUMENTS and not ids.contains(config, str(key)):
-                close = ids.nearest_id(config or {}, str(key))
-                hint = f" Did you mean {close!r}?" if close else ""
-                where = f"{shown}:{document.lines.get(str(key), 1)}: {key}"
-                yield Finding(where, f"the config has no such key, and MONAI would say nothing.{hint}")

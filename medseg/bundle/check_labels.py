@@ -16,13 +16,15 @@ from medseg.errors import ConfigError
 from medseg.labels import CONVENTIONS, get_convention
 
 _FORMAT = "network_data_format"
+_KINDS = {"ct": ("CT",), **dict.fromkeys(("mr", "t1", "t1c", "t2", "flair"), ("MR", "MRI"))}
 _LEAST = 4  # letters of a name of which one can be told to be a slip
 
 
 def label_names(composition: Composition, metadata: Document) -> Iterator[Finding]:
     """Regions, modalities and conventions that do not fit one another or the metadata's names of channels."""
     config = composition.config
-    yield from _conventions(composition)
+    yield from conventions(composition)
+    yield from _kind_of_scan(config, metadata)
     for side, tensor, key in named_channels(config):
         base = f"{_FORMAT}::{side}::{tensor}::channel_def"
         names = ids.get_at(metadata.content, base) if ids.contains(metadata.content, base) else None
@@ -59,7 +61,20 @@ def _same(long: str, short: str) -> bool:
     return short.lower() in ("".join(words), "".join(w[0] for w in words))
 
 
-def _conventions(composition: Composition) -> Iterator[Finding]:
+def _kind_of_scan(config: dict[str, Any], metadata: Document) -> Iterator[Finding]:
+    """CT in the metadata for a config that takes MRI, or the other way round."""
+    base = f"{_FORMAT}::inputs::image::modality"
+    said = ids.get_at(metadata.content, base) if ids.contains(metadata.content, base) else None
+    own = config.get("modalities")
+    kinds = {_KINDS.get(str(name).lower(), ()) for name in own} if isinstance(own, list) else set()
+    known = any(str(said).upper() in kind for kind in _KINDS.values())
+    if known and len(kinds) == 1 and all(kind and str(said).upper() not in kind for kind in kinds):
+        message = f"is {said!r}, but modalities are {own}. Write {min(kinds)[0]!r}."
+        yield Finding(metadata.where(base, shown=METADATA), message, "warning")
+
+
+def conventions(composition: Composition) -> Iterator[Finding]:
+    """Conventions that are unknown, mixed or impossible, and regions that are not those of the convention."""
     config = composition.config
     main = config.get("label_convention")
     for id_, value in ids.walk(config):

@@ -79,7 +79,7 @@ def expressions(composition: Composition) -> Found:
     names = imported_names(composition.config)
     for id_, value in ids.walk(composition.config):
         if is_expression(value):
-            problem = expression_problem(value, id_, names)
+            problem = expression_problem(value, id_, names, composition.config)
             if problem:
                 yield id_, problem, "error"
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from medseg.bundle import ids
+from medseg.bundle.chains import keys_at, transforms_in
 from medseg.bundle.compose import Composition
-from medseg.bundle.constants import UnknownError, constant
 from medseg.bundle.findings import Found
 from medseg.bundle.known_networks import class_of, network_of, source_of
 
@@ -19,7 +18,9 @@ _OVERLAPS = re.compile(
     r"Generalized(Wasserstein)?DiceLoss|(Masked)?DiceLoss|Dice(CE|Focal)Loss|GeneralizedDiceFocalLoss"
 )
 _OF_PROBABILITIES = {"BCELoss": "BCEWithLogitsLoss", "NLLLoss": "CrossEntropyLoss"}
+_INVERTS = re.compile(r"Invert(d|D|Dict)")
 _CHANNELS = re.compile(r"(LabelsToRegions|ConvertToMultiChannelBasedOnBratsClasses)(d|D|Dict)?")
+_NUMBERS = re.compile(r"RegionsToLabels(d|D|Dict)?")
 _SIGMOIDS, _SOFTMAXES = ("BCEWithLogitsLoss",), ("CrossEntropyLoss",)
 
 
@@ -33,6 +34,7 @@ def steps(composition: Composition) -> Found:
     for id_, part in parts:
         yield from _alone(id_, part)
         yield from _schedule(config, id_, part)
+        yield from _inverse(config, id_, part)
         if raw and composition.workflow == "train":
             yield from _loss(config, id_, part)
     for key in ("postprocessing", "validate::postprocessing", "train::postprocessing"):
@@ -82,6 +84,18 @@ def _schedule(config: dict[str, Any], id_: str, part: dict[str, Any]) -> Found:
         yield f"{source}::_target_", f"{message} Choose another schedule, or give a step_transform.", "error"
 
 
+def _inverse(config: dict[str, Any], id_: str, part: dict[str, Any]) -> Found:
+    """An inverse by a key that no transform of the chain has moved."""
+    if not _INVERTS.fullmatch(class_of(part)):
+        return
+    chain = source_of(config, f"{id_}::transform")
+    moved = [key for step, _ in transforms_in(config, chain or "") for key in keys_at(config, step)]
+    for key in keys_at(config, id_, "orig_keys") if moved else ():
+        if isinstance(key, str) and key not in moved:
+            known = ", ".join(sorted({str(k) for k in moved}))
+            yield f"{id_}::orig_keys", f"no transform of {chain} works on {key!r}, only on {known}.", "error"
+
+
 def _loss(config: dict[str, Any], id_: str, part: dict[str, Any]) -> Found:
     name = class_of(part)
     if name in _OF_PROBABILITIES:
@@ -100,32 +114,25 @@ def _loss(config: dict[str, Any], id_: str, part: dict[str, Any]) -> Found:
 
 
 def _has_channels(config: dict[str, Any]) -> bool:
-    return any(_CHANNELS.fullmatch(class_of(t)) for _, t in _transforms(config, "train::preprocessing"))
-
-
-def _transforms(config: dict[str, Any], key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The components of a chain of transforms and where they stand, as far as that can be told."""
-    source = source_of(config, f"{key}::transforms")
-    try:
-        found = constant(config, source) if source else []
-    except UnknownError:
-        return
-    where = {id(v): id_ for id_, v in ids.walk(config)}
-    for part in found if isinstance(found, list) else ():
-        if ids.is_component(part):
-            yield where.get(id(part), key), part
+    return any(_CHANNELS.fullmatch(class_of(t)) for _, t in transforms_in(config, "train::preprocessing"))
 
 
 def _chain(config: dict[str, Any], key: str, *, raw: bool) -> Found:
     """Masks made of logits, of the wrong activation's values, or before the activation."""
-    active, masked, elsewhere = "", False, ""
-    for id_, part in _transforms(config, key):
+    active, masked, numbered, elsewhere = "", False, False, ""
+    for id_, part in transforms_in(config, key):
         if not str(part["_target_"]).startswith(("monai.", "medseg.")) and "." in str(part["_target_"]):
             return
-        if "pred" not in _keys(config, part, id_):
+        if "pred" not in keys_at(config, id_):
             elsewhere = f"{id_}::keys" if _ACTIVATES.fullmatch(class_of(part)) else elsewhere
             continue
-        if _ACTIVATES.fullmatch(class_of(part)):
+        if _NUMBERS.fullmatch(class_of(part)):
+            numbered = True
+        elif _CHANNELS.fullmatch(class_of(part)):
+            numbered = False
+        elif numbered and (_ACTIVATES.fullmatch(class_of(part)) or _BINARIZES.fullmatch(class_of(part))):
+            yield id_, "comes after the channels have become one label map. Put it before that.", "error"
+        elif _ACTIVATES.fullmatch(class_of(part)):
             active = next((word for word in ("softmax", "sigmoid") if part.get(word)), "other")
             if masked:
                 yield id_, "comes after the values have become a mask. Put it before that.", "error"
@@ -146,14 +153,6 @@ def _mask(id_: str, part: dict[str, Any], active: str, *, raw: bool, elsewhere: 
     if part.get("argmax") is True and active == "sigmoid":
         message = "takes one class of channels that sigmoid made independent. Use threshold, or softmax before it."
         yield f"{id_}::argmax", message, "warning"
-
-
-def _keys(config: dict[str, Any], part: dict[str, Any], id_: str) -> list[Any]:
-    try:
-        keys = constant(config, f"{id_}::keys")
-    except UnknownError:
-        return []
-    return keys if isinstance(keys, list) else [keys]
 
 
 def _contradiction(parts: list[tuple[str, dict[str, Any]]]) -> Found:

@@ -6,7 +6,7 @@ import ast
 import builtins
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from medseg.bundle import ids
@@ -69,13 +69,14 @@ def imported_names(config: dict[str, Any]) -> set[str]:
     return names
 
 
-def expression_problem(text: str, id_: str, names: set[str]) -> str | None:
+def expression_problem(text: str, id_: str, names: set[str], keys: Collection[str] = ()) -> str | None:
     """Why an expression cannot be evaluated, if the text alone tells.
 
     Args:
         text: With its leading `$`.
         id_: Where it stands.
         names: What the config's `$import` items bring.
+        keys: Top-level keys of the config, to which an expression refers by `@`.
     """
     code = _REFERENCE.sub(_STAND_IN, absolute(text, id_)[1:])
     if isinstance(_statement("$" + code), ast.Import | ast.ImportFrom):
@@ -87,6 +88,8 @@ def expression_problem(text: str, id_: str, names: set[str]) -> str | None:
     unknown = sorted(_free_names(tree) - _GLOBALS - names - {_STAND_IN})
     if not unknown:
         return next(_absent(tree), None)
+    if unknown[0] in keys:
+        return f"{text!r} uses the unknown name {unknown[0]!r}. Write '@{unknown[0]}' for the key of the config."
     dotted = next(
         (f"; '$import {n}' alone binds no name in MONAI" for n in names if n.startswith(unknown[0] + ".")), ""
     )
