@@ -92,9 +92,6 @@ class TileMerge:
         fresh: bool,
     ) -> None:
         x, y, z = (begin + self.margin for begin in write)
-        if fresh:  # a window covers all of a tile but on the last axis
-            sums[..., :z].zero_()
-            sums[..., z + size[2] :].zero_()
         if sums.device.type == "cpu":
             parts = (scores.numpy(), weights.numpy(), sums.numpy())
             run_slabs(
@@ -103,6 +100,9 @@ class TileMerge:
                 threads=self.threads,
             )
             return
+        if fresh:  # a window covers all of a tile but on the last axis
+            sums[..., :z].zero_()
+            sums[..., z + size[2] :].zero_()
         core, source = sums[(slice(None), *place((x, y, z), size))], place(read, size)
         add_on_device(scores[(slice(None), *source)], weights[source], core, fresh=fresh)
 

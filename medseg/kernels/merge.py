@@ -49,8 +49,10 @@ def _set(
                     weights[rx + x, ry + y],
                     total[channel, wx + x, wy + y],
                 )
+                out[:wz] = np.float32(0)
                 for z in range(nz):
                     out[wz + z] = row[rz + z] * share[rz + z]
+                out[wz + nz :] = np.float32(0)
 
 
 @jit_ieee
@@ -141,7 +143,7 @@ def add_window(
         read: First voxel of the part in the window.
         write: First voxel of the part in the sums.
         size: Voxels of the part.
-        fresh: Whether these voxels of the sums hold nothing yet, and are replaced.
+        fresh: Whether these rows (along z) of the sums hold nothing yet: they become 0 beside the part.
         channels: The first channel to add and the one after the last, so that threads can share the work; all of them.
 
     Example:

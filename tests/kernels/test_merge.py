@@ -16,6 +16,8 @@ def test_a_part_is_added_as_numpy_adds_it(fresh, channels):
     some = slice(*channels) if channels else slice(4)
     source, target = np.s_[2:6, 1:4, 3:7], np.s_[4:8, 0:3, 5:9]
     products = scores[(some, *source)] * weights[source]
+    if fresh:
+        expected[some, 4:8, 0:3] = 0  # the rows' other voxels hold nothing yet
     expected[(some, *target)] = products if fresh else expected[(some, *target)] + products
     add_window(scores, weights, total, read=(2, 1, 3), write=(4, 0, 5), size=(4, 3, 4), fresh=fresh, channels=channels)
     assert np.array_equal(total, expected)
