@@ -13,7 +13,7 @@ from medseg.bundle.check_channels import channel_counts
 from medseg.bundle.check_components import components
 from medseg.bundle.check_described import described
 from medseg.bundle.check_detection import detection_networks
-from medseg.bundle.check_handlers import handlers
+from medseg.bundle.check_handlers import handlers, unheard
 from medseg.bundle.check_ids import counts, missing_ids
 from medseg.bundle.check_item_keys import item_keys
 from medseg.bundle.check_keys import hidden_keys, replaced_steps, unlinked_properties, unread_keys
@@ -235,6 +235,7 @@ _CHECKS: tuple[Callable[[Composition], Found], ...] = (
     splits,
     steps,
     handlers,
+    unheard,
     layer_arguments,
     label_sampling,
     augmentations,

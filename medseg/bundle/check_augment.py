@@ -9,6 +9,7 @@ from typing import Any
 from medseg.bundle import ids
 from medseg.bundle.chains import keys_at, transforms_in
 from medseg.bundle.compose import Composition
+from medseg.bundle.constants import UnknownError, constant
 from medseg.bundle.findings import Found
 from medseg.bundle.known_networks import class_of
 
@@ -39,10 +40,22 @@ def augmentations(composition: Composition) -> Found:
         yield from _chain(config, chain)
 
 
+def _shares(config: dict[str, Any], id_: str) -> Found:
+    """Crops around nothing: neither foreground nor background has a share."""
+    try:
+        shares = [constant(config, f"{id_}{ids.SEP}{name}") for name in ("pos", "neg")]
+    except UnknownError:
+        return
+    if shares == [0, 0]:
+        yield f"{id_}{ids.SEP}neg", "neither pos nor neg has a share, and MONAI refuses both as 0.", "error"
+
+
 def _chain(config: dict[str, Any], chain: str) -> Found:
     known = list(_named(config, chain))
     both = any({"image", "label"} <= set(keys) for _, _, keys in known)
     for id_, name, keys in known:
+        if name.startswith("RandCropByPosNegLabel"):
+            yield from _shares(config, id_)
         if "label" in keys and _VALUES.fullmatch(name):
             yield f"{id_}::keys", "changes the values of 'label', which are classes. Name the image alone.", "warning"
         one = {"image", "label"} & set(keys)
@@ -53,7 +66,7 @@ def _chain(config: dict[str, Any], chain: str) -> Found:
             yield f"{id_}::keys", message, "warning"
 
 
-def _named(config: dict[str, Any], chain: str) -> Iterator[tuple[str, str, list[Any]]]:
+def _named(config: dict[str, Any], chain: str) -> Iterator[tuple[str, str, list[str]]]:
     """Id, class and keys of the transforms of a chain."""
     for id_, part in transforms_in(config, chain):
-        yield id_, class_of(part), keys_at(config, id_)
+        yield id_, class_of(part), [key for key in keys_at(config, id_) if isinstance(key, str)]

@@ -13,6 +13,7 @@ from medseg.bundle.findings import Found
 from medseg.bundle.known_networks import class_of, source_of
 from medseg.bundle.members import has_member
 from medseg.bundle.parameters import definition_of
+from medseg.bundle.references import references_in
 from medseg.bundle.sources import NotFoundError
 
 _LISTS = ("train_handlers", "val_handlers")
@@ -39,6 +40,25 @@ def handlers(composition: Composition) -> Found:
         if class_of(value) == "HandlerGroup":
             given = {k: v for k, v in value.items() if k not in ids.COMPONENT_KEYS}
             yield from _elements({f"{id_}{ids.SEP}{name}": element for name, element in given.items()})
+
+
+def unheard(composition: Composition) -> Found:
+    """Handlers that have an id of their own, and that no engine or group is given."""
+    config = composition.config
+    named = {target for id_, value in ids.walk(config) for target in references_in(value, id_)}
+    for id_, value in ids.walk(config):
+        if not ids.is_component(value) or not isinstance(value["_target_"], str):
+            continue
+        parts = id_.split(ids.SEP)
+        above = [ids.SEP.join(parts[:n]) for n in range(1, len(parts))]
+        held = any(ids.is_component(v) or isinstance(v, list) for v in (ids.get_at(config, a) for a in above))
+        if held or named.intersection([*above, id_]) or not _is_handler(value["_target_"]):
+            continue
+        yield id_, f"no engine hears this handler: nothing refers to '@{id_}'. List it, or remove it.", "warning"
+
+
+def _is_handler(target: str) -> bool:
+    return target.startswith(("medseg.engines.", "monai.handlers.")) and has_member(target, "attach") is True
 
 
 def _metric(config: dict[str, Any], id_: str) -> Found:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import difflib
 import logging
 import logging.handlers
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -90,6 +92,7 @@ class _Conf:
             yield Finding(self._where(section, "level"), message)
         if kind == "handler":
             yield from self._class(section, content.get("class", ""))
+            yield from self._arguments(section, content.get("args", "()"))
         for key, wanted in (("handlers", "handler"), ("formatter", "formatter")):
             names = _names(self.sections.get(f"{wanted}s", {}).get("keys", ""))
             for name in _names(content.get(key, "")) if names else ():
@@ -103,6 +106,19 @@ class _Conf:
         if name.isidentifier() and name not in known:
             close = _nearest(name, (n for n in known if n.endswith("Handler")))
             yield Finding(self._where(section, "class"), f"logging has no {name!r}.{close}")
+
+    def _arguments(self, section: str, text: str) -> Iterator[Finding]:
+        """A handler's arguments, an expression that logging evaluates: no Python, or a name that `sys` lacks."""
+        try:
+            tree = ast.parse(text.strip(), mode="eval")
+        except (SyntaxError, ValueError):
+            yield Finding(self._where(section, "args"), f"{text!r} is no Python expression, and logging evaluates it.")
+            return
+        for node in ast.walk(tree):
+            of_sys = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys"
+            if isinstance(node, ast.Attribute) and of_sys and not hasattr(sys, node.attr):
+                message = f"sys has no {node.attr!r}.{_nearest(node.attr, dir(sys))}"
+                yield Finding(self._where(section, "args"), message)
 
     def _where(self, section: str, key: str) -> str:
         """The line of a key in a section, of the section, or of the file."""

@@ -12,6 +12,7 @@ from medseg.bundle.compose import Composition
 from medseg.bundle.constants import UnknownError, constant
 from medseg.bundle.findings import Found
 from medseg.bundle.known_networks import NETWORKS, class_of, source_of
+from medseg.runtime.runtimes import RUNTIMES
 
 _RESAMPLERS = re.compile(
     r"(Rand)?(Spacing|SpatialResample|ResampleToMatch|Resize|Affine|Rotate|Zoom|2DElastic|3DElastic)(d|D|Dict)?"
@@ -60,6 +61,7 @@ def unknown_options(composition: Composition) -> Found:
         if str(component["_target_"]).startswith(_OF_MEDSEG):
             for name in _DATA.keys() & component.keys():
                 said |= _word(config, source_of(config, f"{id_}{ids.SEP}{name}"), _DATA[name])
+    said |= _word(config, "runtime" if "runtime" in config else None, ("torch", *RUNTIMES))
     for id_, message in said.items():
         yield id_, message, "error"
     device = config.get("device")

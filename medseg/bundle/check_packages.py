@@ -10,8 +10,9 @@ from medseg.bundle.documents import METADATA, Document
 from medseg.bundle.findings import Finding
 
 _FIELDS = ("required_packages_version", "optional_packages_version")
-# What a target's first name is called where it is installed. MONAI and torch have fields of their own.
-_PACKAGES = {"medseg": "medseg", "ignite": "pytorch-ignite", "torchvision": "torchvision", "skimage": "scikit-image"}
+# What a target's first name is called where it is installed. MONAI and torch have fields of their own; ignite comes
+# with every engine of MONAI.
+_PACKAGES = {"medseg": "medseg", "torchvision": "torchvision", "skimage": "scikit-image"}
 
 
 def required_packages(composition: Composition, metadata: Document) -> Iterator[Finding]:

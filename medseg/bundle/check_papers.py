@@ -31,6 +31,7 @@ _PAGES = re.compile(
     r"|https://zenodo\.org/records?/\d+/?$|https://www\.dropbox\.com/.*[?&]dl=0"
 )
 _LINK = re.compile(r"!?\[[^\]\n]*\]\(<?([^)\s>]+)")
+_CONFIG = re.compile(r"(?<![\w/.-])configs/[\w./-]+\.(?:ya?ml|json|conf)\b")
 _LEAST = 20  # characters of what can be conditions
 
 
@@ -56,6 +57,7 @@ def paper_problems(root: Path) -> Iterator[Finding]:
             yield from _left_open(name, _text(root / name))
     if (root / "docs" / "README.md").is_file():
         yield from _dead_links(root, "docs/README.md")
+        yield from _absent_configs(root, "docs/README.md")
     for path in links_out(root):
         yield Finding(
             str(path), "the link leads out of the bundle, so the file is missing wherever it goes.", "warning"
@@ -82,6 +84,16 @@ def _dead_links(root: Path, name: str) -> Iterator[Finding]:
             inside = file and not re.match(r"[a-z][a-z0-9+.-]*:|//|/", target, re.I) and not file.startswith("../..")
             if inside and not ((root / name).parent / file).exists():
                 yield Finding(f"{name}:{number}", f"the link to {target!r} leads nowhere.", "warning")
+
+
+def _absent_configs(root: Path, name: str) -> Iterator[Finding]:
+    """Configs that a command in a text names and the bundle lacks."""
+    fenced = False
+    for number, line in enumerate(_text(root / name).splitlines(), start=1):
+        fenced ^= line.lstrip().startswith("```")
+        for target in _CONFIG.findall(line) if fenced else ():
+            if not (root / target).is_file():
+                yield Finding(f"{name}:{number}", f"the bundle has no {target!r}, which the command names.", "warning")
 
 
 def large_file_slips(document: Document, name: str) -> Iterator[Finding]:

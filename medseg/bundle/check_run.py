@@ -11,7 +11,7 @@ from medseg.bundle.check_arguments import target_of
 from medseg.bundle.compose import Composition
 from medseg.bundle.findings import Found
 from medseg.bundle.members import members_of
-from medseg.bundle.references import is_expression
+from medseg.bundle.references import is_expression, references_in
 
 _LISTS = ("imports", "initialize", "run", "finalize")
 _BOUND = re.compile(r"\$\s*@([A-Za-z_]\w*(?:(?:::|#)\w+)*)\.([A-Za-z_]\w*)\s*")
@@ -30,10 +30,25 @@ def run_lists(composition: Composition) -> Found:
             yield from _text(key, value)
         for n, element in enumerate(value if isinstance(value, list) else ()):
             yield from _element(config, f"{key}{ids.SEP}{n}", element)
+    yield from _untrained(composition)
     steps = config.get("run")
     if isinstance(steps, list) and not any(_does_something(step) for step in steps):
         where = f"run{ids.SEP}0" if steps else "run"
         yield where, "nothing runs: no element calls anything. Write '- $@evaluator.run()' or the like.", "error"
+
+
+def _untrained(composition: Composition) -> Found:
+    """A training whose `run` leaves the trainer out."""
+    config = composition.config
+    steps = config.get("run")
+    texts = [s for s in steps if isinstance(s, str)] if isinstance(steps, list) else []
+    if composition.workflow != "train" or not texts or not ids.contains(config, "train::trainer"):
+        return
+    named = [target for n, text in enumerate(texts) for target in references_in(text, f"run{ids.SEP}{n}")]
+    started = [n for n, text in enumerate(texts) if ".run(" in text]
+    if started and named and all(target == "validate::evaluator" for target in named):
+        where = f"run{ids.SEP}{steps.index(texts[started[0]])}"
+        yield where, "runs the validation alone, and trains nothing. Write '$@train::trainer.run()'.", "warning"
 
 
 def _text(key: str, value: str) -> Found:

@@ -31,6 +31,10 @@ def splits(composition: Composition) -> Found:
         target = target_of(config, place)
         if target is not None and target.endswith("Dataset"):
             yield place, f"{target.rpartition('.')[2]} makes no batches. Name a loader.", "error"
+    loader, other = (source_of(config, p) for p in ("validate::evaluator::val_data_loader", "train::dataloader"))
+    if loader is not None and loader == other and ids.contains(config, "validate::dataloader"):
+        message = "validates on the batches of the training. Write '@validate::dataloader'."
+        yield "validate::evaluator::val_data_loader", message, "error"
     epochs, interval = config.get("epochs"), config.get("val_interval")
     if isinstance(epochs, int) and isinstance(interval, int) and interval > epochs > 0:
         yield "val_interval", f"{interval} is more than the {epochs} epochs, so nothing is ever validated.", "warning"

@@ -8,9 +8,11 @@ from typing import Any
 
 from medseg.bundle import ids
 from medseg.bundle.chains import keys_at, transforms_in
+from medseg.bundle.check_arguments import target_of
 from medseg.bundle.compose import Composition
 from medseg.bundle.findings import Found
 from medseg.bundle.known_networks import class_of, network_of, source_of
+from medseg.bundle.members import has_member
 
 _ACTIVATES = re.compile(r"Activations(d|D|Dict)?")
 _BINARIZES = re.compile(r"(AsDiscrete|SettleRegions)(d|D|Dict)?")
@@ -19,6 +21,7 @@ _OVERLAPS = re.compile(
 )
 _OF_PROBABILITIES = {"BCELoss": "BCEWithLogitsLoss", "NLLLoss": "CrossEntropyLoss"}
 _INVERTS = re.compile(r"Invert(d|D|Dict)")
+_MOVED = re.compile(r"\$\s*@\w+\.to\([^()]*\)\s*")
 _CHANNELS = re.compile(r"(LabelsToRegions|ConvertToMultiChannelBasedOnBratsClasses)(d|D|Dict)?")
 _NUMBERS = re.compile(r"RegionsToLabels(d|D|Dict)?")
 _SIGMOIDS, _SOFTMAXES = ("BCEWithLogitsLoss",), ("CrossEntropyLoss",)
@@ -35,6 +38,7 @@ def steps(composition: Composition) -> Found:
         yield from _alone(id_, part)
         yield from _schedule(config, id_, part)
         yield from _inverse(config, id_, part)
+        yield from _parameters(config, id_, part)
         if raw and composition.workflow == "train":
             yield from _loss(config, id_, part)
     for key in ("postprocessing", "validate::postprocessing", "train::postprocessing"):
@@ -65,6 +69,8 @@ def _alone(id_: str, part: dict[str, Any]) -> Found:
     ):
         yield f"{id_}::milestones", f"{milestones} do not rise.", "warning"
     terms, weights = part.get("terms"), part.get("weights")
+    if name == "WeightedSum" and terms in ({}, None):
+        yield f"{id_}::terms", "a sum of no terms is no loss. Name at least one.", "error"
     if name == "WeightedSum" and isinstance(terms, dict) and isinstance(weights, dict):
         for term in sorted(weights.keys() - terms.keys()):
             yield f"{id_}::weights::{term}", f"no term is called {term!r}; they are {', '.join(terms)}.", "error"
@@ -82,6 +88,18 @@ def _schedule(config: dict[str, Any], id_: str, part: dict[str, Any]) -> Found:
     ):
         message = f"ReduceLROnPlateau steps on a score, and {class_of(part)} gives it none."
         yield f"{source}::_target_", f"{message} Choose another schedule, or give a step_transform.", "error"
+
+
+def _parameters(config: dict[str, Any], id_: str, part: dict[str, Any]) -> Found:
+    """An optimiser that is given a network in the place of its parameters."""
+    place = f"{id_}::params"
+    source = source_of(config, place) if str(part["_target_"]).startswith("torch.optim.") else None
+    value = ids.get_at(config, source) if source else None
+    target = target_of(config, place) if source else None
+    moved = isinstance(value, str) and _MOVED.fullmatch(value) is not None
+    if moved or (target is not None and has_member(target, "parameters") is True):
+        message = f"is a network, whose parameters are wanted. Write '${str(part['params']).lstrip('$')}.parameters()'."
+        yield place, message, "error"
 
 
 def _inverse(config: dict[str, Any], id_: str, part: dict[str, Any]) -> Found:

@@ -225,6 +225,10 @@ def path_fault(path: str) -> str:
 def _hash(document: Document, name: str, key: str, entry: dict[str, Any]) -> Iterator[Finding]:
     kind, digest = entry.get("hash_type"), str(entry.get("hash_val") or "")
     where = document.where(f"{key}::hash_val" if digest else key, shown=name)
+    if kind is not None and kind not in _HASHES and digest:
+        where = document.where(f"{key}::hash_type", shown=name)
+        yield Finding(where, f"{kind!r} is no hash that is known. Known: {', '.join(_HASHES)}.")
+        return
     if kind not in _HASHES or not digest:
         yield Finding(where, "has no hash_val with a hash_type such as sha256, so anything may come. Add them.")
         return

@@ -155,7 +155,7 @@ def test_a_check_is_quick_and_imports_nothing_that_a_bundle_names() -> None:
 def test_code_in_a_bundle_is_neither_imported_nor_an_error(make_bundle: Callable[..., Path]) -> None:
     root = make_bundle(train="x: {_target_: scripts.net.Net, width: 3}\n")
     (root / "scripts").mkdir()
-    (root / "scripts" / "net.py").write_text("raise SystemExit\n")
+    (root / "scripts" / "net.py").write_text("class Net: ...\nraise SystemExit\n")
     assert [f.level for f in check_bundle(root)] == ["warning"]
 
 

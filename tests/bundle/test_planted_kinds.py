@@ -11,9 +11,12 @@ import pytest
 
 from medseg.bundle.check import check_bundle
 
+LUNG = "lung_nodule_ct_detection"
 BRATS, MSD, HIPPOCAMPUS = "brats_mri_segmentation", "msd_organ_segmentation", "hippocampus_mri_segmentation"
 TRAIN, INFERENCE, EVALUATE = "configs/train.yaml", "configs/inference.yaml", "configs/evaluate.yaml"
+CARD, LOGGING, LARGE = "docs/README.md", "configs/logging.conf", "large_files.yml"
 METADATA, PLAN, ARGS = "configs/metadata.json", "configs/plans/phantom.yaml", "configs/args/evaluate.yaml"
+TERMS = "  terms:\n    dice:\n      _target_: monai.losses.DiceLoss\n      sigmoid: true\n      batch: true\n      smooth_nr: 1.0\n      smooth_dr: 1.0\n    bce:\n      _target_: torch.nn.BCEWithLogitsLoss\n"
 SETTLE = "  - _target_: medseg.transforms.SettleRegionsd    # of labels that exclude each other, the likeliest\n    keys: pred\n    convention: '@label_convention'\n    threshold: 0.5\n"
 NUMBER = "  - _target_: medseg.transforms.RegionsToLabelsd\n    keys: pred\n    convention: '@label_convention'\n"
 
@@ -32,6 +35,20 @@ FAULTS = [
     (HIPPOCAMPUS, METADATA, '    "medseg": "0.1.0",\n', "", '"required_packages_version"', "medseg is missing: configs/common.yaml:"),
     (MSD, PLAN, "regions: [liver, spleen]", "regions: [liver, spleen, kidney]", "regions: [liver", "are not the regions of {'liver': 1, 'spleen': 2}"),
     (HIPPOCAMPUS, ARGS, "- configs/inference.yaml\n- configs/evaluate.yaml", "- configs/evaluate.yaml\n- configs/inference.yaml", "- configs/inference.yaml", "inference comes after evaluate, and would lie over it"),
+    (BRATS, TRAIN, "  pos: '@tumour_share'\n  neg: $1 - @tumour_share", "  pos: 0\n  neg: 0", "  neg: 0", "neither pos nor neg has a share"),
+    (HIPPOCAMPUS, TRAIN, TERMS, "  terms: {}\n", "  terms: {}", "a sum of no terms is no loss"),
+    (LUNG, TRAIN, "params: '@parameters'", "params: '@network'", "params: '@network'", "is a network, whose parameters are wanted. Write '$@network.parameters()'"),
+    (LUNG, TRAIN, "params: '@parameters'", "params: '@network_def'", "params: '@network_def'", "is a network, whose parameters are wanted"),
+    (HIPPOCAMPUS, TRAIN, "val_data_loader: '@validate::dataloader'", "val_data_loader: '@train::dataloader'", "val_data_loader", "validates on the batches of the training"),
+    (HIPPOCAMPUS, INFERENCE, "runtime: torch", "runtime: onnx", "runtime: onnx", "'onnx' is none of torch, onnxruntime, openvino"),
+    (HIPPOCAMPUS, EVALUATE, "  score: '@score'\n", "", "score:", "nothing refers to '@score'"),
+    (HIPPOCAMPUS, TRAIN, "    checkpoint: '@train::checkpoint'\n", "", "  checkpoint:", "nothing refers to '@train::checkpoint'"),
+    (HIPPOCAMPUS, TRAIN, "$@train::trainer.run()", "$@validate::evaluator.run()", "- $@validate", "runs the validation alone, and trains nothing"),
+    (BRATS, METADATA, '["32*n", "32*n", "32*n"]', '["32n", "32*n", "32*n"]', '"32n"', "is '32n', which does not look like a size"),
+    (HIPPOCAMPUS, CARD, "configs/args/train.yaml", "configs/args/training.yaml", "training.yaml", "the bundle has no 'configs/args/training.yaml'"),
+    (HIPPOCAMPUS, LOGGING, "sys.stdout", "sys.stdot", "sys.stdot", "sys has no 'stdot'. Did you mean 'stdout'?"),
+    (HIPPOCAMPUS, LOGGING, "(sys.stdout,)", "(sys.stdout,", "args=", "is no Python expression"),
+    (LUNG, LARGE, "hash_type: md5", "hash_type: md-5", "md-5", "'md-5' is no hash that is known"),
 ]
 # fmt: on
 
