@@ -30,15 +30,14 @@ def kind(value):
     if isinstance(value, (type, types.FunctionType)):
         return f"{type(value).__name__} {value.__module__}.{value.__qualname__}"
     return type(value).__name__
+loaded = len(sys.modules)
 wanted = json.loads(sys.stdin.read()) if sys.argv[1] == "light" else None
 if wanted is None:
     packages = {n: m for n, m in sys.modules.items() if n.split(".")[0] == "monai" and hasattr(m, "__path__")}
     found = {n: {a: kind(v) for a, v in vars(m).items() if not a.startswith("__")} for n, m in packages.items()}
 else:
-    loaded = len(sys.modules)
     found = {n: {a: kind(getattr(importlib.import_module(n), a, None)) for a in names} for n, names in wanted.items()}
-    found = {"loaded": loaded, "names": found}
-print(json.dumps(found))
+print(json.dumps({"loaded": loaded, "names": found}))
 """
 
 
@@ -51,7 +50,8 @@ def python(code: str, *words: str, light: bool = True, given: str = "") -> str:
 
 
 def test_every_name_of_monai_stands_for_what_it_stood_for() -> None:
-    everything = json.loads(python(NAMES, "stock", light=False))
+    stock = json.loads(python(NAMES, "stock", light=False))
+    everything = stock["names"]
     assert len(everything) > 30
     light = json.loads(python(NAMES, "light", given=json.dumps(everything)))
     # Functions of scipy that load at their first call are functions of ours until then.
@@ -62,7 +62,7 @@ def test_every_name_of_monai_stands_for_what_it_stood_for() -> None:
         if light["names"][package][name] != kind
     }
     assert not different
-    assert light["loaded"] < 3300
+    assert light["loaded"] < 0.8 * stock["loaded"]  # how many there are depends on what else is installed
 
 
 CODE = """
