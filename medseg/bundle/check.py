@@ -9,6 +9,7 @@ from medseg.bundle import ids
 from medseg.bundle.check_args import argument_files
 from medseg.bundle.check_attributes import attributes
 from medseg.bundle.check_augment import augmentations
+from medseg.bundle.check_chains import chains
 from medseg.bundle.check_channels import channel_counts
 from medseg.bundle.check_components import components
 from medseg.bundle.check_described import described
@@ -28,6 +29,7 @@ from medseg.bundle.check_ranges import impossible_values
 from medseg.bundle.check_references import circles, expressions, missing_elements, references
 from medseg.bundle.check_run import run_lists
 from medseg.bundle.check_sampling import label_sampling
+from medseg.bundle.check_settings import settings
 from medseg.bundle.check_splits import splits
 from medseg.bundle.check_steps import steps
 from medseg.bundle.check_traps import monai_traps
@@ -239,5 +241,7 @@ _CHECKS: tuple[Callable[[Composition], Found], ...] = (
     layer_arguments,
     label_sampling,
     augmentations,
+    settings,
+    chains,
 )
 _OF_SIZES: tuple[Callable[[Composition], Found], ...] = (counts, value_traps, impossible_values, patch_sizes)

@@ -53,7 +53,11 @@ def _shares(config: dict[str, Any], id_: str) -> Found:
 def _chain(config: dict[str, Any], chain: str) -> Found:
     known = list(_named(config, chain))
     both = any({"image", "label"} <= set(keys) for _, _, keys in known)
-    for id_, name, keys in known:
+    for number, (id_, name, keys) in enumerate(known):
+        made = any(before.startswith("FgBgToIndices") for _, before, _ in known[:number])
+        if name.startswith("RandCropByPosNegLabel") and not made and ids.get_at(config, id_).get("fg_indices_key"):
+            message = "no step before it makes these indices. Put FgBgToIndicesd there, or take the key out."
+            yield f"{id_}{ids.SEP}fg_indices_key", message, "error"
         if name.startswith("RandCropByPosNegLabel"):
             yield from _shares(config, id_)
         if "label" in keys and _VALUES.fullmatch(name):

@@ -52,6 +52,7 @@ def unknown_options(composition: Composition) -> Found:
         if _RESAMPLERS.fullmatch(class_of(component)):
             said |= _modes(config, id_)
             said |= _word(config, source_of(config, f"{id_}{ids.SEP}padding_mode"), _PADDINGS)
+        said |= _device(config, id_)
         if class_of(component).startswith("SlidingWindow"):
             said |= _word(config, source_of(config, f"{id_}{ids.SEP}mode"), _BLENDS)
         said |= _word(config, source_of(config, f"{id_}{ids.SEP}reduction"), _REDUCTIONS)
@@ -71,6 +72,14 @@ def unknown_options(composition: Composition) -> Found:
         value = config.get(key)
         if _is_word(value) and str(value).strip().lower() not in _TRUTHS:
             yield key, f"{value!r} is a text, and as such true. Write true or false.", "error"
+
+
+def _device(config: dict[str, Any], id_: str) -> dict[str, str]:
+    """A component's own device, written as a text."""
+    value = ids.get_at(config, id_).get("device")
+    if not isinstance(value, str) or value[:1] in ("$", "@", "%") or _DEVICE.fullmatch(value):
+        return {}
+    return {f"{id_}{ids.SEP}device": f"torch knows no device {value!r}. Write '@device', or cpu, cuda or cuda:0."}
 
 
 def _modes(config: dict[str, Any], id_: str) -> dict[str, str]:

@@ -41,13 +41,13 @@ def _untrained(composition: Composition) -> Found:
     """A training whose `run` leaves the trainer out."""
     config = composition.config
     steps = config.get("run")
-    texts = [s for s in steps if isinstance(s, str)] if isinstance(steps, list) else []
+    texts = {n: s for n, s in enumerate(steps if isinstance(steps, list) else ()) if isinstance(s, str)}
     if composition.workflow != "train" or not texts or not ids.contains(config, "train::trainer"):
         return
-    named = [target for n, text in enumerate(texts) for target in references_in(text, f"run{ids.SEP}{n}")]
-    started = [n for n, text in enumerate(texts) if ".run(" in text]
+    named = [target for n, text in texts.items() for target in references_in(text, f"run{ids.SEP}{n}")]
+    started = [n for n, text in texts.items() if ".run(" in text]
     if started and named and all(target == "validate::evaluator" for target in named):
-        where = f"run{ids.SEP}{steps.index(texts[started[0]])}"
+        where = f"run{ids.SEP}{started[0]}"
         yield where, "runs the validation alone, and trains nothing. Write '$@train::trainer.run()'.", "warning"
 
 

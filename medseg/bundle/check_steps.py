@@ -80,6 +80,9 @@ def _schedule(config: dict[str, Any], id_: str, part: dict[str, Any]) -> Found:
     """A schedule that waits for a score, in the hands of what gives it none."""
     source = source_of(config, f"{id_}::lr_scheduler")
     scheduler = ids.get_at(config, source) if source else None
+    target = target_of(config, f"{id_}::lr_scheduler") or ""
+    if target.startswith("torch.optim.") and not target.startswith("torch.optim.lr_scheduler."):
+        yield f"{id_}::lr_scheduler", f"{target} is an optimiser, and no schedule. Name the schedule.", "error"
     if (
         isinstance(scheduler, dict)
         and "_target_" in scheduler
@@ -137,7 +140,7 @@ def _has_channels(config: dict[str, Any]) -> bool:
 
 def _chain(config: dict[str, Any], key: str, *, raw: bool) -> Found:
     """Masks made of logits, of the wrong activation's values, or before the activation."""
-    active, masked, numbered, elsewhere = "", False, False, ""
+    active, masked, numbered, elsewhere, saved = "", False, False, "", ""
     for id_, part in transforms_in(config, key):
         if not str(part["_target_"]).startswith(("monai.", "medseg.")) and "." in str(part["_target_"]):
             return
@@ -146,6 +149,10 @@ def _chain(config: dict[str, Any], key: str, *, raw: bool) -> Found:
             continue
         if _NUMBERS.fullmatch(class_of(part)):
             numbered = True
+            if saved:
+                yield saved, "saves the channels before they have become one label map. Put it after that.", "error"
+        elif class_of(part) == "SaveCased" and part.get("kind", "labels") != "probabilities":
+            saved = id_
         elif _CHANNELS.fullmatch(class_of(part)):
             numbered = False
         elif numbered and (_ACTIVATES.fullmatch(class_of(part)) or _BINARIZES.fullmatch(class_of(part))):

@@ -221,7 +221,7 @@ def plant(tmp_path: Path) -> Callable[..., list[str]]:
     from medseg.bundle.find import find_bundle
 
     def change(bundle: str, file: str, old: str, new: str, *, at: str) -> list[str]:
-        ignored = shutil.ignore_patterns("runs", "models")
+        ignored = shutil.ignore_patterns("runs", "*.pt")
         root = shutil.copytree(find_bundle(bundle), tmp_path / bundle, ignore=ignored)
         path = root / file
         before = path.read_text() if old else ""

@@ -16,6 +16,7 @@ BRATS, MSD, HIPPOCAMPUS = "brats_mri_segmentation", "msd_organ_segmentation", "h
 TRAIN, INFERENCE, EVALUATE = "configs/train.yaml", "configs/inference.yaml", "configs/evaluate.yaml"
 CARD, LOGGING, LARGE = "docs/README.md", "configs/logging.conf", "large_files.yml"
 METADATA, PLAN, ARGS = "configs/metadata.json", "configs/plans/phantom.yaml", "configs/args/evaluate.yaml"
+SAVE = "  - _target_: medseg.transforms.SaveCased\n    keys: pred\n    output_dir: '@output_dir'\n"
 TERMS = "  terms:\n    dice:\n      _target_: monai.losses.DiceLoss\n      sigmoid: true\n      batch: true\n      smooth_nr: 1.0\n      smooth_dr: 1.0\n    bce:\n      _target_: torch.nn.BCEWithLogitsLoss\n"
 SETTLE = "  - _target_: medseg.transforms.SettleRegionsd    # of labels that exclude each other, the likeliest\n    keys: pred\n    convention: '@label_convention'\n    threshold: 0.5\n"
 NUMBER = "  - _target_: medseg.transforms.RegionsToLabelsd\n    keys: pred\n    convention: '@label_convention'\n"
@@ -49,6 +50,14 @@ FAULTS = [
     (HIPPOCAMPUS, LOGGING, "sys.stdout", "sys.stdot", "sys.stdot", "sys has no 'stdot'. Did you mean 'stdout'?"),
     (HIPPOCAMPUS, LOGGING, "(sys.stdout,)", "(sys.stdout,", "args=", "is no Python expression"),
     (LUNG, LARGE, "hash_type: md5", "hash_type: md-5", "md-5", "'md-5' is no hash that is known"),
+    (HIPPOCAMPUS, "configs/common.yaml", "'/models/model.safetensors'", "'/model/model.safetensors'", "ckpt_path", "the bundle has no 'model/model.safetensors'; it has models/model.safetensors"),
+    (HIPPOCAMPUS, TRAIN, "run_dir: '@output_dir'", "run_dir: output_dir", "run_dir: output_dir", "'output_dir' is a text to RunCheckpoint. Write '@output_dir'"),
+    (HIPPOCAMPUS, TRAIN, "device: '@device'", "device: gpu", "device: gpu", "torch knows no device 'gpu'"),
+    (HIPPOCAMPUS, TRAIN, "lr_scheduler: '@lr_scheduler'", "lr_scheduler: '@optimizer'", "lr_scheduler: '@optimizer'", "torch.optim.AdamW is an optimiser, and no schedule"),
+    (HIPPOCAMPUS, TRAIN, "$[@load] + @label_transforms + @spatial_transforms", "$@label_transforms + @spatial_transforms + [@load]", "deterministic_transforms:", "3 steps come before LoadCased"),
+    (HIPPOCAMPUS, INFERENCE, NUMBER + SAVE, SAVE + NUMBER, "medseg.transforms.SaveCased\n    keys: pred\n    output_dir: '@", "saves the channels before they have become one label map"),
+    (BRATS, TRAIN, "+ [@crop_indices] + @random", "+ @random", "fg_indices_key", "no step before it makes these indices"),
+    (BRATS, INFERENCE, "    sigmoid: true", "    softmax: true", "softmax: true", "a voxel may be in several of the regions"),
 ]
 # fmt: on
 
