@@ -338,6 +338,35 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "$ the environment of a module": ("x: $torch.os.environ", "uses torch.os.environ"),
     "$ an f-string in a format": ("x: '$f\"{1:{eval(1)}}\"'", "names 'eval'"),
     "$ a name with a default": ("x: '$(lambda a=eval: a)'", "names 'eval'"),
+    "$ a function as a sorting key": (
+        f"+imports: [$import os]\nx: \"$sorted(['{TOUCH}'], key=os.system)\"",
+        "uses os.system",
+    ),
+    "$ a function handed to a loader": (
+        "+imports: [$import os]\nx: {_target_: torch.utils.data.DataLoader, dataset: [1], collate_fn: $os.system}",
+        "uses os.system",
+    ),
+    "$ a function handed to a transform": (
+        "+imports: [$import os]\nx: {_target_: monai.transforms.Lambdad, keys: case_id, func: $os.system}",
+        "uses os.system",
+    ),
+    "$ a function handed to a handler": (
+        "+imports: [$import os]\nx: {_target_: monai.handlers.MeanDice, output_transform: $os.system}",
+        "uses os.system",
+    ),
+    "$ a function handed to a network's method": (
+        "+imports: [$import os]\nn: {_target_: torch.nn.ReLU}\nx: $@n.apply(os.abort)",
+        "calls the method 'apply'",
+    ),
+    "$ unpacked arguments": (
+        f"+imports: [$import os]\nx: \"$max(*map(os.system, ['{TOUCH}']), 0)\"",
+        "uses os.system",
+    ),
+    "$ a function out of a list": (f"+imports: [$import os]\nx: \"$[os.system][0]('{TOUCH}')\"", "uses os.system"),
+    "$ a function by a condition": (
+        f"+imports: [$import os]\nx: \"$(os.system if True else len)('{TOUCH}')\"",
+        "uses os.system",
+    ),
     # --- by $import --------------------------------------------------------------------------------------------
     "$import of anything": ("+imports: [$import antigravity]", "imports antigravity"),
     "$import subprocess": ("+imports: [$import subprocess]", "imports subprocess, which runs programs"),
@@ -362,6 +391,14 @@ HOSTILE: dict[str, tuple[str, str]] = {
         "+imports: [$from os.path import join as max]\n"
         "x: {_target_: TensorBoardStatsHandler, log_dir: \"$max('ftp://a', 'b')\"}",
         "gives 'max' another meaning",
+    ),
+    "$import under the name of a function": (
+        f"+imports: [$from os import system as len]\nx: \"$len('{TOUCH}')\"",
+        "gives 'len' another meaning",
+    ),
+    "$import over MONAI": (
+        f"+imports: [$import os as monai]\nx: \"$monai.system('{TOUCH}')\"",
+        "uses two things (monai, os)",
     ),
     "$import relative": ("+imports: ['$from . import evil']", "depends on who asks"),
     # --- by macros ---------------------------------------------------------------------------------------------
