@@ -47,6 +47,11 @@ def _order(document: Document, path: Path, shown: Path) -> Iterator[Finding]:
     wanted = LAYERS.get(path.stem, ())
     stems = [Path(str(name)).stem for name in listed] if isinstance(listed, list) else []
     ranks = [(n, wanted.index(stem)) for n, stem in enumerate(stems) if stem in wanted]
+    present = {p.stem for p in path.parent.parent.glob("*.*") if p.suffix in (".yaml", ".yml", ".json")}
+    for name in wanted if ranks else ():
+        if name not in stems and name in present:
+            line = document.lines.get("config_file", 1)
+            yield Finding(f"{shown}:{line}: config_file", f"{name} is missing. Wanted: {', '.join(wanted)}.")
     for (_, before), (n, after) in pairwise(ranks):
         if after < before:
             line = document.lines.get(f"config_file::{n}", document.lines.get("config_file", 1))

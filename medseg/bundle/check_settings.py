@@ -23,6 +23,11 @@ def settings(composition: Composition) -> Found:
             if named and name not in ids.COMPONENT_KEYS and not name.endswith(("key", "keys")):
                 message = f"{given!r} is a text to {class_of(value)}. Write '@{given}' for the key of the config."
                 yield f"{id_}{ids.SEP}{name}", message, "warning"
+        if id_.endswith("transforms") and isinstance(value, list):
+            for number, given in enumerate(value):
+                if isinstance(given, str) and ids.is_component(config.get(given)):
+                    message = f"{given!r} is a text among transforms. Write '@{given}'."
+                    yield f"{id_}{ids.SEP}{number}", message, "error"
     yield from _weights(composition)
 
 

@@ -58,6 +58,8 @@ FAULTS = [
     (HIPPOCAMPUS, INFERENCE, NUMBER + SAVE, SAVE + NUMBER, "medseg.transforms.SaveCased\n    keys: pred\n    output_dir: '@", "saves the channels before they have become one label map"),
     (BRATS, TRAIN, "+ [@crop_indices] + @random", "+ @random", "fg_indices_key", "no step before it makes these indices"),
     (BRATS, INFERENCE, "    sigmoid: true", "    softmax: true", "softmax: true", "a voxel may be in several of the regions"),
+    (MSD, "configs/common.yaml", "['@clip_ct']", "['clip_ct']", "['clip_ct']", "'clip_ct' is a text among transforms. Write '@clip_ct'"),
+    (HIPPOCAMPUS, ARGS, "- configs/common.yaml\n", "", "config_file:", "common is missing. Wanted: common, inference, evaluate"),
 ]
 # fmt: on
 
