@@ -12,7 +12,7 @@ from medseg.errors import ConfigError
 from medseg.inference.native_grid import NativeGrid, empty_class_map
 from medseg.inference.tile_merge import LastVisit, add_on_device, check_finite, place
 from medseg.kernels.merge import best_class
-from medseg.kernels.resample import run_slabs
+from medseg.kernels.slabs import run_slabs
 
 
 class SameGridLabels:

@@ -14,7 +14,7 @@ from medseg.inference.tile_store import TileStore
 from medseg.inference.tiling import Tile, Tiling
 from medseg.inference.windows import Shape
 from medseg.kernels.merge import add_window
-from medseg.kernels.resample import run_slabs
+from medseg.kernels.slabs import run_slabs
 
 Activation = Literal["none", "sigmoid", "softmax"]
 

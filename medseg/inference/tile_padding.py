@@ -13,7 +13,7 @@ from medseg.inference.tile_store import TileStore
 from medseg.inference.tiling import Tile, Tiling
 from medseg.inference.windows import Shape
 from medseg.kernels.merge import divide
-from medseg.kernels.resample import run_slabs
+from medseg.kernels.slabs import run_slabs
 
 _FLOAT = 4
 

@@ -11,7 +11,7 @@ import torch
 from medseg.inference.scan_windows import ScanWindows
 from medseg.inference.tile_merge import weighted
 from medseg.kernels.merge import add_window
-from medseg.kernels.resample import run_slabs
+from medseg.kernels.slabs import run_slabs
 
 
 def merged(scan: ScanWindows, network: Callable[..., Any], *args: Any, batch_size: int) -> torch.Tensor | None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from medseg.errors import DataError
 from medseg.kernels.jit import jit
-from medseg.kernels.resample import run_slabs
+from medseg.kernels.slabs import run_slabs
 
 PADDINGS = ("zeros", "border", "reflection")  # by the names that torch gives them; zeros stand for `outside`
 _BORDER = 1e-6  # keeps rounding from reading one voxel past the end

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.kernels.jit import jit_ieee
-from medseg.kernels.resample import run_slabs
+from medseg.kernels.slabs import run_slabs
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 

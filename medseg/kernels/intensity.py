@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from medseg.kernels.jit import jit_ieee, jit_reassociate
 from medseg.kernels.median import median
-from medseg.kernels.resample import run_slabs
+from medseg.kernels.slabs import run_slabs
 
 Floats = npt.NDArray[np.float32]
 _BLOCK = 1 << 13  # voxels measured together: they stay in the cache, and the result does not depend on the threads

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from medseg.errors import DataError
 from medseg.kernels.jit import jit_ieee
-from medseg.kernels.resample import Taps, run_slabs
+from medseg.kernels.resample import Taps
+from medseg.kernels.slabs import run_slabs
 
 Floats = npt.NDArray[np.float32]
 AxisTaps = tuple[Taps, Taps, Taps]

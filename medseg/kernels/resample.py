@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +11,7 @@ import numpy.typing as npt
 
 from medseg.errors import DataError
 from medseg.kernels.jit import jit
+from medseg.kernels.slabs import run_slabs
 from medseg.kernels.spline import coefficients, cubic_slab, cubic_taps
 from medseg.kernels.window import Ramp, ramp_of, windowed
 
@@ -235,18 +234,6 @@ def _slab_work(
     cubic = (cubic_taps(x), cubic_taps(y), cubic_taps(z))
     weights = coefficients(data)
     return lambda first, last: cubic_slab(weights, cubic, ramp, first, last, out)
-
-
-def run_slabs(work: Callable[[int, int], None], planes: int, *, threads: int) -> None:
-    """Calls `work(first, last)` for as many parts of the output as there are threads."""
-    slabs = max(1, min(threads, planes))
-    bounds = [planes * slab // slabs for slab in range(slabs + 1)]
-    if slabs == 1:
-        work(0, planes)
-        return
-    with ThreadPoolExecutor(slabs) as pool:
-        for job in [pool.submit(work, first, last) for first, last in pairwise(bounds)]:
-            job.result()
 
 
 def _positions(count: int, new_count: int, *, step: float, flip: bool) -> npt.NDArray[np.float64]:
