@@ -35,7 +35,7 @@ class GroupNormLast(torch.autograd.Function):
         """With respect to maps, weight and bias."""
         maps, weight, mean, root = ctx.saved_tensors
         batch, channels = maps.shape[:2]
-        values, slopes = _rows(maps), _rows(gradient)
+        values, slopes = rows_of(maps), rows_of(gradient)
         products, sums = _sums(values, slopes)
         by_group = (batch, ctx.groups, channels // ctx.groups)
         mean, root = (part.float().reshape(batch, ctx.groups, 1) for part in (mean, root))
@@ -50,12 +50,13 @@ class GroupNormLast(torch.autograd.Function):
         return found, of_weight.to(weight.dtype), sums.sum(0).reshape(channels).to(weight.dtype), None, None
 
 
-def _rows(maps: torch.Tensor) -> torch.Tensor:
+def rows_of(maps: torch.Tensor) -> torch.Tensor:
     """Maps `(B, C, X, Y, Z)` as `(B, voxels, C)`; no copy where they are in channels-last memory."""
     return maps.permute(0, 2, 3, 4, 1).reshape(len(maps), -1, maps.shape[1])
 
 
-def _pieces(rows: torch.Tensor) -> Iterator[slice]:
+def pieces_of(rows: torch.Tensor) -> Iterator[slice]:
+    """Slices of the voxels, each of as many values as stay in the cache."""
     step = max(_PIECE // (rows.shape[0] * rows.shape[2]), 1)
     yield from (slice(start, start + step) for start in range(0, rows.shape[1], step))
 
@@ -63,7 +64,7 @@ def _pieces(rows: torch.Tensor) -> Iterator[slice]:
 def _sums(values: torch.Tensor, slopes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Over voxels: of slope times value, and of the slopes, `(B, C)` each."""
     products, sums = torch.zeros(2, values.shape[0], values.shape[2])
-    for piece in _pieces(values):
+    for piece in pieces_of(values):
         part = slopes[:, piece].float()
         sums += part.sum(1)
         products += (part * values[:, piece]).sum(1)
@@ -74,7 +75,7 @@ def _combined(values: torch.Tensor, slopes: torch.Tensor, factors: list[torch.Te
     """The slopes and values times their factors, and the constant, in the values' number format."""
     of_slope, of_value, constant = factors
     found = torch.empty_like(values)
-    for piece in _pieces(values):
+    for piece in pieces_of(values):
         part = torch.addcmul(constant, values[:, piece].float(), of_value)
         found[:, piece] = part.addcmul_(slopes[:, piece].float(), of_slope)
     return found

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.errors import ConfigError, WeightsError
-from medseg.runtime.group_norms import spread_group_norms
+from medseg.runtime.group_norms import exact_instance_norms, spread_group_norms
 from medseg.runtime.runtimes import Runtime, default_runtime, runtime_of
 
 Floats = npt.NDArray[np.float32]
@@ -98,6 +98,7 @@ def _open_openvino(path: Path, threads: int | None, chosen: Runtime) -> Network:
     core = openvino.Core()
     model = core.read_model(str(path))
     if not chosen.fixed_shapes:
+        model = exact_instance_norms(model) if chosen.exact_norms else model
         request = core.compile_model(model, "CPU", config).create_infer_request()
         return lambda window: _inferred(request, window)
     ready: dict[tuple[int, ...], Any] = {}

@@ -50,6 +50,21 @@ def test_channels_last_memory_is_kept(dtype):
     assert ChannelNorm(original)(image).is_contiguous(memory_format=torch.channels_last_3d)
 
 
+@pytest.mark.parametrize(("layer", "affine"), [("instance", True), ("instance", False), ("groups", True)])
+@torch.no_grad()
+def test_norms_of_padded_maps_are_exact(layer, affine):
+    torch.manual_seed(0)
+    image = torch.full((2, 8, 40, 56, 40), -1.37)
+    image[..., 8:30, 8:40, 8:30] = torch.randn(2, 8, 22, 32, 22) + torch.arange(8.0).reshape(8, 1, 1, 1)
+    original = nn.GroupNorm(2, 8) if layer == "groups" else nn.InstanceNorm3d(8, affine=affine)
+    if affine:
+        nn.init.normal_(original.weight), nn.init.normal_(original.bias)
+    found = ChannelNorm(original)(image.contiguous(memory_format=torch.channels_last_3d))
+    assert found.is_contiguous(memory_format=torch.channels_last_3d)
+    truth = original.double()(image.double())
+    assert (found - truth).abs().max() < 3e-6 * truth.abs().max()
+
+
 def test_layers_with_running_statistics_stay():
     network = nn.Sequential(nn.InstanceNorm3d(4, track_running_stats=True))
     assert type(to_channels_last(network)[0]) is nn.InstanceNorm3d

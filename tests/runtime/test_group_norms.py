@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from medseg.inference.network_files import make_example, write_openvino
-from medseg.runtime.group_norms import spread_group_norms
+from medseg.runtime.group_norms import exact_instance_norms, spread_group_norms
 from medseg.runtime.sessions import open_network
 
 openvino = pytest.importorskip("openvino")
@@ -62,3 +62,20 @@ def test_windows_of_several_shapes_go_through_one_network(network, path):
         found, expected = run(window), logits(network, window)
         assert found.shape == expected.shape
         assert np.sqrt(np.mean((found - expected) ** 2)) < 0.02 * np.sqrt(np.mean(expected**2))
+
+
+def test_instance_norms_of_padded_maps_are_exact(tmp_path):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.InstanceNorm3d(4), nn.LeakyReLU(), nn.Conv3d(4, 2, 1))
+    path = tmp_path / "model.xml"
+    write_openvino(make_example(network.eval(), channels=1, window=[8, 8, 8], units=[4, 4, 4]), path)
+    model = openvino.Core().read_model(str(path))
+    assert (norms(model), norms(exact_instance_norms(model))) == (1, 0)
+    window = np.full((1, 1, 40, 56, 40), -1.37, np.float32)  # padding, many voxels alike
+    window[..., 8:30, 8:40, 8:30] = np.random.default_rng(0).normal(0, 1, (22, 32, 22))
+    truth = logits(network.double(), window.astype(np.float64))
+    found = open_network(path, threads=1, runtime="openvino")(window)
+    assert np.abs(found - truth).max() < 3e-6 * np.abs(truth).max()
+    smaller = window[..., 4:20, 4:20, 4:20]
+    again = open_network(path, threads=1, runtime="openvino")(np.ascontiguousarray(smaller))
+    assert np.abs(again - logits(network, smaller.astype(np.float64))).max() < 3e-6 * np.abs(truth).max()
