@@ -26,7 +26,7 @@ SETTINGS: dict[str, Effect] = {
     "base_anchor_shapes": MODEL,
     "bundle_root": SAME,
     "channels": MODEL,
-    "channels_last": SAME,  # within rounding
+    "channels_last": SAME,  # within rounding in float32; bfloat16, which changes masks, adds PyTorch's group norm
     "ckpt_path": MODEL,
     "crop_background": CHANGES,
     "crops": SAME,
