@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from resampling import peak_mb
+from side_by_side import peak_mb, settle
 
 from medseg.datasets.prepared_scan import LUNA16_SPACING_MM, prepare_scan, resampled_to_ras
 from medseg.volumes import Volume, axis_codes, read_volume, volume_stem, write_volume
@@ -123,6 +123,7 @@ def timed(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Second
     seconds: dict[str, list[Seconds]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
+            settle()
             start = Seconds(time.perf_counter(), time.process_time())
             call()
             seconds[name].append(Seconds(time.perf_counter() - start.wall, time.process_time() - start.processor))

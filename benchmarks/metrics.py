@@ -12,17 +12,14 @@ a region that is empty on a side is left out of that check, since MONAI gives Na
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import statistics
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from side_by_side import peak_mb, seconds_of
 
 from medseg.evaluation.label_files import read_labels
 from medseg.kernels.confusion import label_confusion
@@ -44,31 +41,6 @@ def ellipsoids(centre: tuple[float, float, float], phase: float) -> npt.NDArray[
     for value, size in ((2, 42), (1, 24), (4, 15)):
         labels[radius < size * waves] = value
     return np.asfortranarray(labels)  # as a NIfTI file gives it
-
-
-def resident_mb() -> float:
-    """Resident memory of this process."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096 / 2**20
-
-
-def peak_mb(call: Callable[[], object]) -> float:
-    """Peak resident memory of one call above the level before it."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    before = peak = resident_mb()
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.0005):
-            peak = max(peak, resident_mb())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    call()
-    done.set()
-    watcher.join()
-    return peak - before
 
 
 def with_monai(reference: npt.NDArray[np.uint8], prediction: npt.NDArray[np.uint8]) -> dict[str, Callable[[], Scores]]:
@@ -136,9 +108,7 @@ def compare(name: str, theirs: Callable[[], Scores], ours: Callable[[], Scores],
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for call, times in zip((theirs, ours), seconds, strict=True):
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
+            times.append(seconds_of(call))
     a, b = (statistics.median(times) for times in seconds)
     memory = [peak_mb(call) for call in (theirs, ours)]
     print(f"| {name} | {a:.3f} s, {memory[0]:.0f} MB | {b:.4f} s, {memory[1]:.0f} MB | {a / b:.0f}x | {apart:.0e} |")

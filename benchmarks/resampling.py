@@ -12,13 +12,9 @@ the peer's own precision allows.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import os
 import statistics
 import sys
-import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from side_by_side import peak_mb, seconds_of
 
 from medseg.kernels.resample import Triple, resample, resampled_shape
 
@@ -117,31 +114,6 @@ def peers(volume: npt.NDArray[Any], old_mm: Triple, new_mm: Triple) -> dict[str,
     }
 
 
-def resident_mb() -> float:
-    """Resident memory of this process."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096 / 2**20
-
-
-def peak_mb(call: Callable[[], object]) -> float:
-    """Peak resident memory of one call above the level before it."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    before = peak = resident_mb()
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.0005):
-            peak = max(peak, resident_mb())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    call()
-    done.set()
-    watcher.join()
-    return peak - before
-
-
 def inside(volume: npt.NDArray[Any], old_mm: Triple, new_mm: Triple) -> tuple[slice, ...]:
     """The new voxels whose centres are not beyond the last old one's: beyond it scipy's spline swings on."""
     shape = zip(volume.shape, old_mm, new_mm, strict=True)
@@ -158,9 +130,7 @@ def compare(
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for call, times in zip((theirs, ours), seconds, strict=True):
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
+            times.append(seconds_of(call))
     a, b = (statistics.median(times) for times in seconds)
     memory = [peak_mb(call) for call in (theirs, ours)]
     print(f"| {name} | {a:.3f} s, {memory[0]:.0f} MB | {b:.4f} s, {memory[1]:.0f} MB | {a / b:.0f}x | {apart:.0e} |")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import statistics
 import sys
 import threading
@@ -11,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 HEADER = "| work | MONAI | medseg | time | memory | results |\n|---|---|---|---|---|---|"
 
@@ -53,14 +56,40 @@ def peak_mb(call: Callable[[], object]) -> float:
     return peak - before
 
 
+def settle(mb: int = 4096) -> None:
+    """Memory at hand, every core awake and no thread at work, for whoever is timed next.
+
+    A virtual machine may give freed memory back to its host within seconds: touching 160 MB again then takes 64 ms
+    instead of 8. Some wake only one core for short work after a pause. OpenMP's threads spin for some milliseconds
+    after each of torch's calls.
+    """
+    gc.collect()
+    cores = len(os.sched_getaffinity(0))
+    share = min(mb << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4) // cores
+    touching = [threading.Thread(target=np.ones, args=(share, np.uint8)) for _ in range(cores)]
+    for thread in touching:
+        thread.start()
+    for thread in touching:
+        thread.join()
+    time.sleep(0.01)
+
+
+def seconds_of(call: Callable[[], object], *, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Time of one call on a machine that has settled."""
+    settle()
+    start = clock()
+    result = call()
+    seconds = clock() - start
+    del result
+    return seconds
+
+
 def cost_in_turn(theirs: Callable[[], object], ours: Callable[[], object], *, repeats: int) -> tuple[Cost, Cost]:
     """The cost of both, called alternately; both have been called before (imports and compilation do not count)."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for call, times in zip((theirs, ours), seconds, strict=True):
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
+            times.append(seconds_of(call))
     a, b = (Cost(statistics.median(times), peak_mb(call)) for call, times in zip((theirs, ours), seconds, strict=True))
     return a, b
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from resampling import phantom_ct
-from side_by_side import HEADER, Cost, peak_mb, print_row
+from side_by_side import HEADER, Cost, peak_mb, print_row, seconds_of
 
 import medseg.transforms as ours
 
@@ -103,9 +102,7 @@ def stored_ct() -> MetaTensor:
 def seconds(transform: Callable[[Item], Item], image: MetaTensor) -> float:
     """Wall time on a fresh copy, since some of MONAI's transforms write into their input."""
     item = {"image": image.clone()}
-    start = time.perf_counter()
-    transform(item)
-    return time.perf_counter() - start
+    return seconds_of(lambda: transform(item))
 
 
 def compare(name: str, work: Work, image: MetaTensor, *, repeats: int) -> None:

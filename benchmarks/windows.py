@@ -16,17 +16,19 @@ window's scores, which a network holds beside all of that, are said on stderr.
 from __future__ import annotations
 
 import argparse
-import gc
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
 
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
 import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
-from side_by_side import HEADER, Cost, cost_in_turn, peak_mb, print_row
+from side_by_side import HEADER, Cost, cost_in_turn, peak_mb, print_row, settle
 
 from medseg.inference import SlidingWindow
 from medseg.kernels.native_labels import AxisTaps, resampled_argmax, taps_at
@@ -139,7 +141,7 @@ def measure(call: Callable[[], object], network: StubNetwork, *, repeats: int) -
     """Median time without the network's, and peak memory."""
     times = []
     for _ in range(repeats):
-        gc.collect()
+        settle()
         network.seconds, start = 0.0, network.clock()
         call()
         times.append(network.clock() - start - network.seconds)

@@ -74,10 +74,12 @@ class TileMerge:
     def _count(self, tile: Tile) -> torch.Tensor:
         first, size = self.tiling.box(tile)
         count = torch.zeros(size, device=self.weights.device)
+        # By numpy on a CPU: after work by torch its threads keep their cores busy for a while.
+        total, weights = (part.numpy() if part.device.type == "cpu" else part for part in (count, self.weights))
         for number in self.tiling.visits[tile]:
             window = self.tiling.windows[number]
             begin, part = self.tiling.part(tile, window)
-            count[place(offset(begin, first), part)] += self.weights[place(offset(begin, window), part)]
+            total[place(offset(begin, first), part)] += weights[place(offset(begin, window), part)]
         return count
 
     def _sum(

@@ -12,6 +12,7 @@ from medseg.kernels.jit import jit_ieee
 Floats = npt.NDArray[np.float32]
 Place = tuple[int, int, int]
 Labels = npt.NDArray[Any]
+Classes = npt.NDArray[np.int32]
 _MAGNITUDE, _INFINITY = np.int32(0x7FFFFFFF), np.int32(0x7F800000)  # of the bits of a float32
 
 
@@ -89,36 +90,34 @@ def _best(
     px, py, pz = np.uint64(size[0]), np.uint64(size[1]), np.uint64(size[2])
     rx, ry, rz = np.uint64(read[0]), np.uint64(read[1]), np.uint64(read[2])
     wx, wy, wz = np.uint64(write[0]), np.uint64(write[1]), np.uint64(write[2])
-    ny, nz = count.shape[1], count.shape[2]
-    products, best = np.empty((ny, nz), dtype=np.float32), np.empty(ny * nz, dtype=np.float32)
-    means, which = np.empty(ny * nz, dtype=np.float32), np.empty(ny * nz, dtype=np.int32)
-    bits, largest = means.view(np.int32), np.int32(0)
+    ny, nz = np.uint64(count.shape[1]), np.uint64(count.shape[2])
+    best, which = np.empty((ny, nz), dtype=np.float32), np.empty((ny, nz), dtype=np.int32)
+    added, wrong = np.zeros(nz, dtype=np.float32), False
+    if alone:
+        total = np.zeros((1, 1, 1, nz), dtype=np.float32)
     for x in range(np.uint64(first), np.uint64(last)):
-        whole, inside = count[x].reshape(-1), wx <= x < wx + px
         best[:], which[:] = -np.inf, 0
-        for channel in range(scores.shape[0]):
-            plane = products if alone else total[channel, x]
-            for y in range(py if inside else np.uint64(0)):
-                row, share, sums = scores[channel, rx + x - wx, ry + y], weights[rx + x - wx, ry + y], plane[wy + y]
-                if alone:
+        for channel in range(np.uint64(scores.shape[0])):
+            label = np.int32(channel)
+            for y in range(ny):
+                if wx <= x < wx + px and wy <= y < wy + py:
+                    row, share = scores[channel, rx + x - wx, ry + y - wy], weights[rx + x - wx, ry + y - wy]
                     for z in range(pz):
-                        sums[wz + z] = row[rz + z] * share[rz + z]
+                        added[wz + z] = row[rz + z] * share[rz + z]
                 else:
-                    for z in range(pz):
-                        sums[wz + z] += row[rz + z] * share[rz + z]
-            flat, label = plane.reshape(-1), np.int32(channel)
-            for voxel in range(means.size):
-                means[voxel] = flat[voxel] / whole[voxel]
-            for voxel in range(means.size):
-                largest = max(largest, bits[voxel] & _MAGNITUDE)
-            for voxel in range(means.size):
-                more = means[voxel] > best[voxel]
-                which[voxel] = label if more else which[voxel]
-                best[voxel] = means[voxel] if more else best[voxel]
+                    added[:] = 0
+                sums = total[np.uint64(0), np.uint64(0), np.uint64(0)] if alone else total[channel, x, y]
+                whole, high, chosen = count[x, y], best[y], which[y]
+                for z in range(nz):
+                    mean = (sums[z] + added[z]) / whole[z]
+                    more = mean > high[z]
+                    chosen[z] = label if more else chosen[z]
+                    high[z] = mean if more else high[z]
+                    wrong |= mean - mean != np.float32(0)
         for y in range(ny):
             for z in range(nz):
-                out[x, y, z] = which[y * nz + z]
-    return bool(largest < _INFINITY)
+                out[x, y, z] = which[y, z]
+    return not wrong
 
 
 def add_window(
@@ -186,7 +185,7 @@ def best_class(
     Args:
         scores: The window's, shape `(C, x, y, z)`, C-contiguous, float32.
         weights: Shape `(x, y, z)`, likewise.
-        total: The sums, `(C, X, Y, Z)`, likewise; written. None where this window alone covers all of them.
+        total: The sums, `(C, X, Y, Z)`, likewise. None where this window alone covers all of them.
         count: The sum of the weights of all windows, `(X, Y, Z)`, likewise.
         out: Labels `(X, Y, Z)`, any integer type that holds C - 1, any memory order; written.
         read: First voxel of the part in the window.
