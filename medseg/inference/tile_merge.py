@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 
@@ -75,7 +75,8 @@ class TileMerge:
         first, size = self.tiling.box(tile)
         count = torch.zeros(size, device=self.weights.device)
         # By numpy on a CPU: after work by torch its threads keep their cores busy for a while.
-        total, weights = (part.numpy() if part.device.type == "cpu" else part for part in (count, self.weights))
+        on_cpu = count.device.type == "cpu"
+        total, weights = (cast("Any", part.numpy() if on_cpu else part) for part in (count, self.weights))
         for number in self.tiling.visits[tile]:
             window = self.tiling.windows[number]
             begin, part = self.tiling.part(tile, window)

@@ -91,7 +91,12 @@ def labels_to_regions(
     """
     import numpy as np
 
-    values = np.ascontiguousarray(labels)
+    masks = np.zeros((len(convention.regions), *labels.shape), dtype=np.bool_)
+    planes = np.flatnonzero(np.ascontiguousarray(labels).reshape(len(labels), -1).any(axis=1))
+    if not planes.size:
+        return masks
+    held = slice(planes[0], planes[-1] + 1)  # labels fill a part of most scans
+    values = np.ascontiguousarray(labels[held])
     known = (0, *convention.values)
     if sum(int(np.count_nonzero(values == value)) for value in known) != values.size:
         found = [value for value in np.unique(values).tolist() if value not in known]
@@ -101,8 +106,7 @@ def labels_to_regions(
             f"Set label_convention to the dataset's own, or mend the label."
         )
         raise DataError(msg)
-    masks = np.zeros((len(convention.regions), *values.shape), dtype=np.bool_)
-    for mask, members in zip(masks, convention.regions.values(), strict=True):
+    for mask, members in zip(masks[:, held], convention.regions.values(), strict=True):
         for value in members:
             mask |= values == value
     return masks

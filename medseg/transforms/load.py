@@ -15,6 +15,7 @@ from monai.transforms.transform import Transform
 
 from medseg.errors import DataError
 from medseg.kernels.channel import copy_to_c_order
+from medseg.kernels.slabs import run_slabs
 from medseg.volumes import Volume, check_same_grid, read_volume, volume_stem
 
 
@@ -54,13 +55,17 @@ class LoadCased(Transform):
             return self._take(item)
         files = _paths(item["image"])
         case_id = str(item.get("case_id") or volume_stem(files[0]))
-        volumes = _read_all(files)
+        label = self._label_path(item, case_id)
+        volumes = _read_all([*files, *label])
+        labels = volumes[len(files) :]
+        del volumes[len(files) :]
         _check_same_grid(case_id, volumes)
         image = _stack(case_id, volumes, channels=item.get("channels"))
         self._check_channels(case_id, len(image), _names(files))
         item["case_id"] = case_id
         item["image"] = _as_meta(image, volumes[0], dtype=torch.float32)
-        self._load_label(item, case_id, volumes[0])
+        if labels:
+            item[self.label_key] = _label(case_id, labels[0], reference=volumes[0])
         return item
 
     def _take(self, item: dict[Hashable, Any]) -> dict[Hashable, Any]:
@@ -87,21 +92,12 @@ class LoadCased(Transform):
             )
             raise DataError(msg)
 
-    def _load_label(self, item: dict[Hashable, Any], case_id: str, reference: Volume) -> None:
+    def _label_path(self, item: Mapping[Hashable, Any], case_id: str) -> list[Path]:
         path = item.get(self.label_key) if self.label_key else None
-        if path is None:
-            if self.require_label:
-                msg = f"{case_id}: the item has no label. Add one to the datalist, or drop the case."
-                raise DataError(msg)
-            return
-        volume = read_volume(Path(path))
-        _check_same_grid(case_id, [reference, volume], what="label")
-        values = volume.array[..., 0] if volume.array.ndim == 4 else volume.array
-        labels = _labels(values)
-        if labels is None:
-            msg = f"{case_id}: {volume.path.name} holds values that are no labels 0..255. Is it an image, not a label?"
+        if path is None and self.require_label:
+            msg = f"{case_id}: the item has no label. Add one to the datalist, or drop the case."
             raise DataError(msg)
-        item[self.label_key] = _as_meta(labels[None], volume, dtype=torch.uint8)
+        return [] if path is None else [Path(path)]
 
 
 class _Text(str):
@@ -167,9 +163,17 @@ def _stack(case_id: str, volumes: Sequence[Volume], *, channels: Sequence[int] |
 def _usable(case_id: str, parts: Sequence[tuple[npt.NDArray[Any], str]]) -> npt.NDArray[np.float32]:
     """Channels `(C, X, Y, Z)` from volumes with the names of their sources."""
     image = np.empty((len(parts), *parts[0][0].shape), dtype=np.float32)
-    for (array, source), channel in zip(parts, image, strict=True):
-        copy_to_c_order(array, channel)
-        low, high = channel.min(), channel.max()  # NaN if any voxel is
+    ends = np.empty((len(parts), 2), dtype=np.float32)
+
+    def copy(first: int, last: int) -> None:
+        for index in range(first, last):
+            array, channel = parts[index][0], image[index]
+            copy_to_c_order(array, channel)
+            stored = array if array.dtype.kind in "iub" else channel  # whole numbers are fewer bytes
+            ends[index] = stored.min(), stored.max()  # NaN if any voxel is
+
+    run_slabs(copy, len(parts), threads=torch.get_num_threads())
+    for (_, source), channel, (low, high) in zip(parts, image, ends, strict=True):
         if not (np.isfinite(low) and np.isfinite(high)):
             bad = channel.size - int(np.isfinite(channel).sum())
             msg = f"{case_id}: {source} holds {bad} voxel(s) that are NaN or infinite. Mend the scan or drop it."
@@ -178,6 +182,15 @@ def _usable(case_id: str, parts: Sequence[tuple[npt.NDArray[Any], str]]) -> npt.
             msg = f"{case_id}: every voxel of {source} is {low:g}. The scan is empty: drop the case."
             raise DataError(msg)
     return image
+
+
+def _label(case_id: str, volume: Volume, *, reference: Volume) -> MetaTensor:
+    _check_same_grid(case_id, [reference, volume], what="label")
+    labels = _labels(volume.array[..., 0] if volume.array.ndim == 4 else volume.array)
+    if labels is None:
+        msg = f"{case_id}: {volume.path.name} holds values that are no labels 0..255. Is it an image, not a label?"
+        raise DataError(msg)
+    return _as_meta(labels[None], volume, dtype=torch.uint8)
 
 
 def _labels(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | None:

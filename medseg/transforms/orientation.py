@@ -6,11 +6,13 @@ from typing import Any
 
 import monai.transforms
 import numpy as np
+import numpy.typing as npt
 import torch
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 
+from medseg.kernels.slabs import run_slabs
 from medseg.transforms.lookup import can_look_up, in_whole_steps
 from medseg.transforms.settle import Move, done_at_once, is_still
 
@@ -55,6 +57,17 @@ class Orientation(monai.transforms.Orientation):
             if copied is None:
                 msg = f"Orientationd: {move.matrix.tolist()} is more than turns by right angles."
                 raise RuntimeError(msg)
-            return torch.from_numpy(np.ascontiguousarray(copied))
+            return torch.from_numpy(_in_c_order(copied))
 
         return done_at_once(data_array, later, info=info, voxels=turned)
+
+
+def _in_c_order(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A copy of an image `(C, X, Y, Z)`, shared by threads."""
+    out = np.empty(image.shape, image.dtype)
+
+    def copy(first: int, last: int) -> None:
+        out[:, first:last] = image[:, first:last]
+
+    run_slabs(copy, image.shape[1], threads=torch.get_num_threads())
+    return out
