@@ -8,9 +8,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 
-_PARTS = 4  # for each thread, so that one whose core has other work too takes fewer of them
-_LEAST_PLANES = 8  # of such a part: kernels read a plane or two beyond it
-
 
 @cache
 def _helpers() -> ThreadPoolExecutor:
@@ -23,7 +20,7 @@ if hasattr(os, "register_at_fork"):  # a forked process has none of them
 
 
 def run_slabs(work: Callable[[int, int], None], planes: int, *, threads: int) -> None:
-    """Calls `work(first, last)` for parts of the planes, which threads take one after another; the caller's is one.
+    """Calls `work(first, last)` for as many parts of the planes as there are threads; the caller's is one of them.
 
     Example:
         >>> parts = []
@@ -31,23 +28,15 @@ def run_slabs(work: Callable[[int, int], None], planes: int, *, threads: int) ->
         >>> sorted(parts)
         [(0, 2), (2, 5)]
     """
-    threads = max(1, min(threads, planes))
-    slabs = 1 if threads == 1 else min(_PARTS * threads, max(threads, planes // _LEAST_PLANES))
-    waiting = iter(list(pairwise(planes * slab // slabs for slab in range(slabs + 1))))
-
-    def take() -> None:
-        try:
-            for part in waiting:  # of a list: each part goes to one thread only
-                work(*part)
-        finally:
-            for _ in waiting:  # after an error nobody begins another one
-                pass
-
-    jobs = [_helpers().submit(take) for _ in range(threads - 1)]
+    slabs = max(1, min(threads, planes))
+    own, *others = pairwise(planes * slab // slabs for slab in range(slabs + 1))
+    jobs = [_helpers().submit(work, *part) for part in others]
     try:
-        take()
-        for job in jobs:
-            if not job.cancel():  # no helper was free for it, as where a helper shares its own work
+        work(*own)
+        for job, part in zip(jobs, others, strict=True):
+            if job.cancel():  # no helper was free, as where a helper shares its own work
+                work(*part)
+            else:
                 job.result()
     finally:
         wait([job for job in jobs if not job.cancel()])
