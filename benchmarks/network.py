@@ -35,6 +35,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
+from side_by_side import settle
 from trained_network import UNITS, make_network, read_case, train_or_read
 
 from medseg.inference import SlidingWindow, to_channels_last
@@ -154,6 +155,7 @@ def forward_table(ways: dict[str, Forward], channels: int, given: Any) -> None:
     found = {}
     for count in range(given.repeats + 1):
         for name, forward in ways.items():
+            settle()
             with pages_of(name):
                 start = time.perf_counter()
                 logits = forward(window).float()
@@ -179,6 +181,7 @@ def case_table(ways: dict[str, Forward], image: torch.Tensor, masks: torch.Tenso
     reference, first = None, 0.0
     for name, forward in ways.items():
         counted = Counted(forward)
+        settle()
         with pages_of(name):
             start = time.perf_counter()
             if name.startswith("monai"):
