@@ -1,4 +1,4 @@
-"""A CT resampled to another voxel size: MONAI, scipy, SimpleITK (where installed) and medseg in turn, in one process.
+"""A CT resampled to another voxel size: MONAI, scipy, SimpleITK, nnU-Net (where installed) and medseg, in one process.
 
 Run: python benchmarks/resampling.py [--repeats 5] [--scan FILE] [--threads N]
 
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from side_by_side import peak_mb, seconds_of
 
-from medseg.kernels.resample import Triple, resample, resampled_shape
+from medseg.kernels.resample import Triple, resample, resample_at, resampled_shape
 
 TARGETS: dict[str, Triple] = {"0.703x0.703x1.25 mm": (0.703125, 0.703125, 1.25), "1 mm": (1.0, 1.0, 1.0)}
 WINDOW_HU = (-1024.0, 300.0)  # the LUNA16 detection bundle's
@@ -86,6 +86,41 @@ def with_simpleitk(volume: npt.NDArray[Any], old_mm: Triple, new_mm: Triple) -> 
     tool.SetOutputPixelType(sitk.sitkFloat32)
     tool.UseNearestNeighborExtrapolatorOn()
     return lambda: sitk.GetArrayFromImage(tool.Execute(image)).T
+
+
+def with_nnunet(volume: npt.NDArray[Any], old_mm: Triple, new_mm: Triple) -> Call | None:
+    """nnU-Net's resampling with order 3 in 3D, no axis apart; None when it is not installed."""
+    try:
+        from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
+    except ImportError:
+        return None
+    shape = resampled_shape(volume.shape, old_mm, new_spacing_mm=new_mm)
+    data = volume[None].astype(np.float32)  # as its preprocessing hands it over
+    return lambda: resample_data_or_seg_to_shape(data, shape, old_mm, new_mm, order=3, force_separate_z=False)[0]
+
+
+def compare_with_nnunet(
+    volume: npt.NDArray[Any], old_mm: Triple, new_mm: Triple, *, repeats: int, threads: int
+) -> None:
+    """Its line: the edges of both grids are in the same place there, and results do not leave the input's range."""
+    name, theirs = "nnU-Net, order 3", with_nnunet(volume, old_mm, new_mm)
+    if theirs is None:
+        print(f"| {name} | not installed | | | |")
+        return
+    shape = resampled_shape(volume.shape, old_mm, new_spacing_mm=new_mm)
+    counts = list(zip(volume.shape, shape, strict=True))
+    places = [(np.arange(new) + 0.5) * old / new - 0.5 for old, new in counts]
+    where = []
+    for (old, _), at in zip(counts, places, strict=True):
+        within = np.flatnonzero((at >= 0) & (at <= old - 1))
+        where.append(slice(within[0], within[-1] + 1))
+    low, high = volume.min(), volume.max()
+
+    def ours() -> npt.NDArray[np.float32]:
+        found = resample_at(volume, places, order=3, threads=threads)
+        return found.clip(low, high, out=found)
+
+    compare(name, theirs, ours, where=tuple(where), limit=AGREE_HU, repeats=repeats)
 
 
 class Peer(NamedTuple):
@@ -153,6 +188,7 @@ def compare_all(volume: npt.NDArray[Any], old_mm: Triple, new_mm: Triple, *, rep
         )
         where = inside(volume, old_mm, new_mm) if peer.order == 3 else None
         compare(name, peer.call, ours, where=where, limit=peer.agree_hu, repeats=repeats)
+    compare_with_nnunet(volume, old_mm, new_mm, repeats=repeats, threads=threads)
 
 
 def main() -> None:

@@ -211,7 +211,8 @@ def resample_at(
     placed = [_read_forwards(positions[axis], volume.shape[axis], backwards=volume.strides[axis] < 0) for axis in axes]
     direct = out is not None and out.transpose(axes).flags.c_contiguous
     target = out.transpose(axes) if out is not None and direct else np.empty([shape[a] for a in axes], dtype=dtype)
-    run_slabs(_slab_work(data, placed, target, order=order, ramp=ramp_of(window)), len(target), threads=threads)
+    work = _slab_work(data, placed, target, order=order, ramp=ramp_of(window), threads=threads)
+    run_slabs(work, len(target), threads=threads)
     if out is None:
         return target.transpose(back)
     if not direct:
@@ -220,7 +221,13 @@ def resample_at(
 
 
 def _slab_work(
-    data: npt.NDArray[Any], positions: list[npt.NDArray[np.float64]], out: npt.NDArray[Any], *, order: int, ramp: Ramp
+    data: npt.NDArray[Any],
+    positions: list[npt.NDArray[np.float64]],
+    out: npt.NDArray[Any],
+    *,
+    order: int,
+    ramp: Ramp,
+    threads: int,
 ) -> Callable[[int, int], None]:
     x, y, z = positions
     if order == 0:
@@ -232,7 +239,7 @@ def _slab_work(
         rounded = out.dtype == np.int16
         return lambda first, last: _linear_slab(data, linear, ramp, rounded, first, last, out)
     cubic = (cubic_taps(x), cubic_taps(y), cubic_taps(z))
-    weights = coefficients(data)
+    weights = coefficients(data, threads=threads)
     return lambda first, last: cubic_slab(weights, cubic, ramp, first, last, out)
 
 

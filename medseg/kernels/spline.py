@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medseg.kernels.jit import jit
+from medseg.kernels.slabs import run_slabs
 from medseg.kernels.window import Ramp, windowed
 
 Floats = npt.NDArray[np.float32]
@@ -63,37 +64,37 @@ def _filter(lines: Floats, first: int, last: int) -> None:
 
 
 @jit
-def _fill(volume: npt.NDArray[Any], out: Floats) -> None:
-    for x in range(out.shape[0]):
+def _fill_planes(volume: npt.NDArray[Any], first: int, last: int, out: Floats) -> None:
+    """Planes of `out` from the volume, filtered along their own axes while they are in the cache."""
+    turned = np.empty((out.shape[2], out.shape[1]), dtype=np.float32)
+    for x in range(first, last):
+        plane = out[x]
         for y in range(out.shape[1]):
             source = volume[min(max(x - 1, 0), volume.shape[0] - 1), min(max(y - 1, 0), volume.shape[1] - 1)]
-            row = out[x, y]
+            row = plane[y]
             for z in range(source.size):
                 row[z + 1] = GAIN * np.float32(source[z])
             row[0] = row[1]
             row[source.size + 1 :] = row[source.size]
-
-
-@jit
-def _filter_volume(volume: Floats) -> None:
-    sheet = volume.reshape(volume.shape[0], volume.shape[1] * volume.shape[2])
-    for first in range(0, sheet.shape[1], BLOCK):
-        _filter(sheet, first, min(first + BLOCK, sheet.shape[1]))
-    turned = np.empty((volume.shape[2], volume.shape[1]), dtype=np.float32)
-    for x in range(volume.shape[0]):
-        plane = volume[x]
         _filter(plane, 0, plane.shape[1])
         turned[:] = plane.T
         _filter(turned, 0, turned.shape[1])
         plane[:] = turned.T
 
 
-def coefficients(volume: npt.NDArray[Any]) -> Floats:
+@jit
+def _filter_columns(sheet: Floats, first: int, last: int) -> None:
+    for begin in range(first, last, BLOCK):
+        _filter(sheet, begin, min(begin + BLOCK, last))
+
+
+def coefficients(volume: npt.NDArray[Any], *, threads: int = 1) -> Floats:
     """The B-spline coefficients of a C-contiguous volume, one more before and two more behind on each axis."""
     nx, ny, nz = volume.shape
     out = np.empty((nx + 3, ny + 3, nz + 3), dtype=np.float32)
-    _fill(volume, out)
-    _filter_volume(out)
+    sheet = out.reshape(len(out), -1)
+    run_slabs(lambda first, last: _fill_planes(volume, first, last, out), len(out), threads=threads)
+    run_slabs(lambda first, last: _filter_columns(sheet, first, last), sheet.shape[1], threads=threads)
     return out
 
 
