@@ -92,7 +92,7 @@ def labels_to_regions(
     import numpy as np
 
     masks = np.zeros((len(convention.regions), *labels.shape), dtype=np.bool_)
-    planes = np.flatnonzero(np.ascontiguousarray(labels).reshape(len(labels), -1).any(axis=1))
+    planes = np.flatnonzero(labels.any(axis=tuple(range(1, labels.ndim))))
     if not planes.size:
         return masks
     held = slice(planes[0], planes[-1] + 1)  # labels fill a part of most scans

@@ -142,10 +142,11 @@ def _voxels(data: Bytes, proxy: Any) -> npt.NDArray[Any]:
     """The stored ones, as nibabel reads them, without another copy."""
     size = math.prod(proxy.shape) * proxy.dtype.itemsize
     found = data[proxy.offset : proxy.offset + size]
-    if found.size < size:
+    if found.size < size or min(proxy.shape, default=1) < 0:
         msg = f"Expected {size} bytes, got {found.size} bytes"
         raise OSError(msg)
-    voxels: npt.NDArray[Any] = found.view(proxy.dtype)
+    aligned = proxy.offset % proxy.dtype.itemsize == 0
+    voxels: npt.NDArray[Any] = (found if aligned else found.copy()).view(proxy.dtype)
     return voxels.reshape(proxy.shape, order="F")
 
 

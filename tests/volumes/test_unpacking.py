@@ -51,6 +51,25 @@ def test_the_voxels_may_be_written_to(file: Path, library: str) -> None:
     array += 1
 
 
+@pytest.mark.parametrize("offset", [352, 353, 416])
+def test_the_voxels_begin_where_the_header_says(file: Path, library: str, offset: int) -> None:
+    data = bytearray(gzip.decompress(file.read_bytes()))
+    data[108:112] = np.float32(offset).tobytes()
+    file.write_bytes(gzip.compress(bytes(data[:352]) + bytes(offset - 352) + bytes(data[352:])))
+    array = read_volume(file).array
+    assert array.tobytes(order="F") == bytes(data[352:])
+    assert array.flags.aligned
+
+
+@pytest.mark.parametrize("sides", [(-20, 21, 22), (-1, 21, 22), (21, 21, 22)])
+def test_sides_that_the_file_does_not_have_are_refused(file: Path, library: str, sides: tuple[int, int, int]) -> None:
+    data = bytearray(gzip.decompress(file.read_bytes()))
+    data[42:48] = np.array(sides, np.int16).tobytes()
+    file.write_bytes(gzip.compress(bytes(data)))
+    with pytest.raises(DataError, match=r"scan.nii.gz"):
+        read_volume(file)
+
+
 @pytest.mark.parametrize("damage", ["cut", "checksum", "inside", "not packed"])
 def test_a_damaged_file_is_one_line(file: Path, library: str, damage: str) -> None:
     data = bytearray(file.read_bytes())
