@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 HEADER = "| work | MONAI | medseg | time | memory | results |\n|---|---|---|---|---|---|"
+_TOUCHED = 4 << 30  # bytes: more than any peer takes
 
 
 class Cost(NamedTuple):
@@ -56,7 +57,7 @@ def peak_mb(call: Callable[[], object]) -> float:
     return peak - before
 
 
-def settle(mb: int = 4096) -> None:
+def settle() -> None:
     """Memory at hand, every core awake and no thread at work, for whoever is timed next.
 
     A virtual machine may give freed memory back to its host within seconds: touching 160 MB again then takes 64 ms
@@ -65,7 +66,7 @@ def settle(mb: int = 4096) -> None:
     """
     gc.collect()
     cores = len(os.sched_getaffinity(0))
-    share = min(mb << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4) // cores
+    share = min(_TOUCHED, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4) // cores
     touching = [threading.Thread(target=np.ones, args=(share, np.uint8)) for _ in range(cores)]
     for thread in touching:
         thread.start()
@@ -74,12 +75,12 @@ def settle(mb: int = 4096) -> None:
     time.sleep(0.01)
 
 
-def seconds_of(call: Callable[[], object], *, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Time of one call on a machine that has settled."""
+def seconds_of(call: Callable[[], object]) -> float:
+    """Wall time of one call on a machine that has settled."""
     settle()
-    start = clock()
+    start = time.perf_counter()
     result = call()
-    seconds = clock() - start
+    seconds = time.perf_counter() - start
     del result
     return seconds
 

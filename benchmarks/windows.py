@@ -8,9 +8,10 @@ and argmax, by nnU-Net's 3D path of order 1 where that is installed, and by meds
 
 The network is a stub: it hands out scores that were made before (float32, different in every voxel and class), so that
 what is timed is the work around it. Both get the same image, the same windows and weights, and as many threads. The
-run fails when more than one label in a million differs. Memory is the peak of the resident set above its level before
-the call. Neither the network's time nor its memory counts: the stub writes into memory that it took before. One
-window's scores, which a network holds beside all of that, are said on stderr.
+run fails when more than one label in a million differs. GOMP_SPINCOUNT is what medseg's launcher sets, for both.
+Memory is the peak of the resident set above its level before the call. Neither the network's time nor its memory
+counts: the stub writes into memory that it took before. One window's scores, which a network holds beside all of
+that, are said on stderr.
 """
 
 from __future__ import annotations

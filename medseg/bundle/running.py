@@ -89,7 +89,8 @@ def _start_torch() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     # OpenMP's threads keep their cores for 0.2 ms after an operation of torch, not for 3 ms and more: the kernels need
     # them. 25 classes are merged in 0.40 instead of 0.49 s; a forward pass takes as long as before.
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
